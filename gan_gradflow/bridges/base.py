@@ -1,0 +1,136 @@
+"""The contract of every bridge.
+
+    losses = bridge(critic, emission)     # [batch]
+    losses.mean().backward()              # the estimate flows on into the generator
+
+A bridge is a differentiable function of the emission: its value is the critic's loss
+for each sample, its gradient the bridge's estimate of the gradient of that loss. A
+concrete bridge supplies two things, the losses and a *proxy* `[batch]`: any function of
+the emission whose gradient is the estimate (for a pull p on a tensor emission x, the
+proxy is <p, x>). The base class returns
+
+    stop_gradient(losses) + (proxy - stop_gradient(proxy)),
+
+whose value is the losses to the last bit and whose gradient is the proxy's. There is no
+custom autograd function, so `torch.func`, `torch.compile` and double backward see
+ordinary operations only.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from gan_gradflow.critic import Critic
+from gan_gradflow.types import Access, Emission
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a bridge promises; read by the base class, the tests and the documentation.
+
+    Attributes:
+        access: the least that the critic must grant.
+        deterministic: two calls on the same emission give the same pull.
+        unbiased_for: what the expected pull is the gradient of.
+        queries: queries per sample, in words; `queries_per_sample` counts them.
+        crosses: what the critic's side gets to see.
+        returns: what comes back over the boundary.
+        per_sample: the pull on a sample is estimated from that sample's own loss alone,
+            so a critic that couples the samples of a batch is refused.
+    """
+
+    access: Access
+    deterministic: bool
+    unbiased_for: str
+    queries: str
+    crosses: str
+    returns: str
+    per_sample: bool
+
+
+class GradientBridge(nn.Module, ABC):
+    """A differentiable function from an emission to the critic's loss for each sample."""
+
+    traits: ClassVar[Traits]
+
+    def forward(self, critic: Critic, emission: Emission) -> Float[Tensor, " batch"]:
+        """The critic's losses, carrying the estimated gradient back to the emission.
+
+        Raises:
+            TypeError: the emission is neither a floating-point tensor nor a distribution.
+            ValueError: the critic does not grant the access that this bridge needs, or
+                the emission has no batch dimension.
+        """
+        self._check(critic, emission)
+        losses, proxy = self.estimate(critic, emission)
+        return losses.detach() + (proxy - proxy.detach())
+
+    @abstractmethod
+    def estimate(
+        self, critic: Critic, emission: Emission
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """The losses, and a proxy: a function of the emission with the pull as gradient."""
+
+    @abstractmethod
+    def queries_per_sample(self, dim: int) -> int:
+        """Queries that one call spends on each sample of `dim` elements."""
+
+    def exposed(self, emission: Emission) -> Tensor:
+        """What the discriminator's side may see of an emission; it trains on this."""
+        if isinstance(emission, Distribution):
+            return emission.sample()
+        return emission.detach()
+
+    def _check(self, critic: Critic, emission: Emission) -> None:
+        name = type(self).__name__
+        if self.traits.access is Access.GRADIENT and critic.access is Access.SCORES:
+            raise ValueError(
+                f"{name} needs a critic that grants its gradient, and this one returns "
+                "scores only; choose a bridge that asks for scores, such as "
+                "finite_difference or score_function"
+            )
+        if isinstance(emission, Distribution):
+            if len(emission.batch_shape) != 1:
+                raise ValueError(
+                    f"{name} got a distribution of batch shape "
+                    f"{list(emission.batch_shape)}; it must be [batch]: wrap it in "
+                    "torch.distributions.Independent"
+                )
+        elif not isinstance(emission, Tensor) or not emission.is_floating_point():
+            kind = emission.dtype if isinstance(emission, Tensor) else type(emission)
+            raise TypeError(
+                f"{name} got an emission of {kind}; emit floating-point samples, or a "
+                "torch.distributions.Distribution for discrete ones"
+            )
+        elif emission.ndim == 0 or len(emission) == 0:
+            raise ValueError(
+                f"{name} got an emission of shape {list(emission.shape)}; it must be "
+                "[batch, *event] with at least one sample"
+            )
+
+
+def rows(samples: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch dim"]:
+    """The samples of a batch as vectors, whatever their event shape."""
+    return samples.reshape(len(samples), -1)
+
+
+def inner(
+    pull: Float[Tensor, "batch dim"], emission: Float[Tensor, "batch *event"]
+) -> Float[Tensor, " batch"]:
+    """<pull, emission> for each sample: the proxy whose gradient is the pull."""
+    return (pull.to(emission.dtype) * rows(emission)).sum(1)
+
+
+def combine(
+    weights: Float[Tensor, "directions batch"],
+    directions: Float[Tensor, "directions batch *event"],
+) -> Float[Tensor, "batch dim"]:
+    """sum_k weight_k direction_k for each sample, in float32 at least."""
+    wide = torch.promote_types(directions.dtype, torch.float32)
+    flat = directions.reshape(*directions.shape[:2], -1)
+    return torch.einsum("kb,kbd->bd", weights.to(wide), flat.to(wide))

@@ -1,0 +1,169 @@
+"""Directions along which a bridge asks the critic, drawn anew for each sample.
+
+Every family is scaled so that its directions u_1 .. u_K in R^d satisfy
+
+    E[ weight * sum_k u_k u_k^T ] = identity,
+
+so weight * sum_k <g, u_k> u_k has expectation g for every g, whatever the family. With
+K directions the cosine with g has E[cos^2] = K / (K + d + 1) for Gaussian directions,
+K / (K + d - 1) for Rademacher and sphere, K / d for orthonormal ones.
+
+Directions come in blocks of bounded memory. A block depends on the shape of the emission
+and the seed alone, never on how the critic cuts its questions into chunks.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_BLOCK_ELEMENTS = 2**20
+
+
+class Directions(ABC):
+    """A family of directions: how many, how they are drawn, and their weight."""
+
+    @abstractmethod
+    def count(self, dim: int) -> int:
+        """The number of directions K for samples of `dim` elements."""
+
+    @abstractmethod
+    def weight(self, dim: int) -> float:
+        """The factor that makes the weighted second moment the identity."""
+
+    @abstractmethod
+    def draw(
+        self, start: int, stop: int, like: Float[Tensor, "batch *event"]
+    ) -> Float[Tensor, "directions batch *event"]:
+        """Directions number `start` to `stop` for each sample of `like`."""
+
+    def blocks(
+        self, like: Float[Tensor, "batch *event"]
+    ) -> Iterator[Float[Tensor, "directions batch *event"]]:
+        """All directions, in blocks of at most about a million elements."""
+        num_directions = self.count(like[0].numel())
+        size = directions_per_block(like)
+        for start in range(0, num_directions, size):
+            yield self.draw(start, min(start + size, num_directions), like)
+
+
+def directions_per_block(like: Float[Tensor, "batch *event"]) -> int:
+    """How many directions for every sample of `like` fit into one block."""
+    return max(1, _BLOCK_ELEMENTS // max(1, like.numel()))
+
+
+class CoordinateDirections(Directions):
+    """The coordinate axes, all d of them: deterministic, and exact on linear critics."""
+
+    def count(self, dim: int) -> int:
+        """One for each element of a sample."""
+        return dim
+
+    def weight(self, dim: int) -> float:  # noqa: ARG002
+        """One: the axes resolve the identity."""
+        return 1.0
+
+    def draw(
+        self, start: int, stop: int, like: Float[Tensor, "batch *event"]
+    ) -> Float[Tensor, "directions batch *event"]:
+        """Axes `start` to `stop`, the same for each sample."""
+        event = like.shape[1:]
+        axes = torch.zeros(
+            stop - start, event.numel(), dtype=like.dtype, device=like.device
+        )
+        axes[range(stop - start), range(start, stop)] = 1
+        return axes.view(-1, 1, *event).expand(-1, *like.shape)
+
+
+class _RandomDirections(Directions):
+    def __init__(self, num_directions: int) -> None:
+        if num_directions < 1:
+            raise ValueError(
+                f"num_directions must be at least 1, got {num_directions}; 4 is a start"
+            )
+        self.num_directions = num_directions
+
+    def count(self, dim: int) -> int:  # noqa: ARG002
+        """`num_directions`, whatever the dimension."""
+        return self.num_directions
+
+    def weight(self, dim: int) -> float:  # noqa: ARG002
+        """1 / K."""
+        return 1 / self.num_directions
+
+
+class GaussianDirections(_RandomDirections):
+    """u ~ N(0, I): relative variance (d + 1) / K; smooths the critic by a Gaussian."""
+
+    def draw(
+        self, start: int, stop: int, like: Float[Tensor, "batch *event"]
+    ) -> Float[Tensor, "directions batch *event"]:
+        """Standard normal directions."""
+        return torch.randn(
+            stop - start, *like.shape, dtype=like.dtype, device=like.device
+        )
+
+
+class RademacherDirections(_RandomDirections):
+    """Each element +1 or -1: relative variance (d - 1) / K; the directions of SPSA."""
+
+    def draw(
+        self, start: int, stop: int, like: Float[Tensor, "batch *event"]
+    ) -> Float[Tensor, "directions batch *event"]:
+        """Directions of independent signs."""
+        signs = torch.empty(
+            stop - start, *like.shape, dtype=like.dtype, device=like.device
+        )
+        return signs.bernoulli_(0.5).mul_(2).sub_(1)
+
+
+class SphereDirections(_RandomDirections):
+    """Uniform on the sphere of radius sqrt(d): relative variance (d - 1) / K."""
+
+    def draw(
+        self, start: int, stop: int, like: Float[Tensor, "batch *event"]
+    ) -> Float[Tensor, "directions batch *event"]:
+        """Directions of length sqrt(d)."""
+        flat = torch.randn(
+            stop - start, len(like), like[0].numel(), dtype=like.dtype, device=like.device
+        )
+        radius = flat.shape[-1] ** 0.5
+        flat *= radius / torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
+        return flat.view(-1, *like.shape)
+
+
+class OrthonormalDirections(_RandomDirections):
+    """K <= d orthogonal directions of length sqrt(d), uniform over all such frames.
+
+    E[cos^2] = K / d, so K = d gives the exact gradient of a linear critic, where other
+    random families would have relative variance 1; at K << d they gain nothing. A frame
+    is drawn as a whole: memory grows with K.
+    """
+
+    def blocks(
+        self, like: Float[Tensor, "batch *event"]
+    ) -> Iterator[Float[Tensor, "directions batch *event"]]:
+        """One block: a frame for each sample."""
+        yield self.draw(0, self.num_directions, like)
+
+    def draw(
+        self, start: int, stop: int, like: Float[Tensor, "batch *event"]
+    ) -> Float[Tensor, "directions batch *event"]:
+        """Orthogonal directions from the QR decomposition of a Gaussian matrix."""
+        dim = like[0].numel()
+        if stop > dim:
+            raise ValueError(
+                f"num_directions is {stop}, and only {dim} directions can be orthogonal "
+                f"in {dim} dimensions; use at most {dim}"
+            )
+        wide = torch.promote_types(like.dtype, torch.float32)
+        gaussian = torch.randn(
+            len(like), dim, stop - start, dtype=wide, device=like.device
+        )
+        frame, triangle = torch.linalg.qr(gaussian)
+        # Fixing the signs makes the frame uniform (Mezzadri, Notices AMS 54, 2007).
+        frame = frame * triangle.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+        scaled = (frame * dim**0.5).permute(2, 0, 1).to(like.dtype)
+        return scaled.reshape(-1, *like.shape)

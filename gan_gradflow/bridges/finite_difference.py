@@ -1,0 +1,113 @@
+"""Differences of scores along directions, drawn anew for each sample.
+
+For a critic f, an emission x in R^d, directions u_1 .. u_K with
+E[weight sum_k u_k u_k^T] = I (see `directions.py`) and step h,
+
+    central:  pull = weight * sum_k [f(x + h u_k) - f(x - h u_k)] / (2 h) * u_k
+    forward:  pull = weight * sum_k [f(x + h u_k) - f(x)] / h * u_k
+
+Along random symmetric directions both have the same expectation, with bias O(h^2); along
+the coordinate axes the forward difference has bias O(h). On a quadratic f the central
+difference is unbiased for every h. The value is f(x) where x itself is asked (forward),
+and the mean of the scores around x otherwise: E f(x + h u) = f(x) + O(h^2).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner
+from gan_gradflow.bridges.directions import Directions
+from gan_gradflow.critic import Critic
+from gan_gradflow.types import Access, Emission
+
+# Rounding error eps / h against truncation h (forward) or h^2 (central), on a critic
+# whose scores and curvature are of order one. `benchmarks/steps.py` measures them.
+_DEFAULT_STEPS = {  # dtype: (forward, central)
+    torch.bfloat16: (1.0, 1.0),
+    torch.float16: (2e-1, 5e-1),
+    torch.float32: (1e-2, 1e-1),
+    torch.float64: (1e-7, 1e-4),
+}
+
+
+class FiniteDifferenceBridge(GradientBridge):
+    """Needs nothing but scores, and only a critic that is smooth on the scale of `step`.
+
+    Costs 2 K queries per sample (central) or K + 1 (forward). The relative variance of
+    the pull on a sample is about d / K, yet the generator's parameter gradient averages
+    it over the batch: a handful of directions train an image generator. Choose it when
+    only scores come back and samples are continuous. Spall, IEEE TAC 37, 1992; Nesterov
+    and Spokoiny, Found. Comput. Math. 17, 2017.
+
+    Args:
+        directions: the family of directions and their number.
+        central: central differences; otherwise forward ones.
+        step: h, in the units of the emission; None chooses by dtype.
+
+    Raises:
+        ValueError: `step` is not positive.
+    """
+
+    traits = Traits(
+        access=Access.SCORES,
+        deterministic=False,
+        unbiased_for="the gradient up to O(step^2)",
+        queries="2 K central, K + 1 forward; K = d along coordinates",
+        crosses="shifted samples",
+        returns="scores",
+        per_sample=True,
+    )
+
+    def __init__(self, directions: Directions, central: bool, step: float | None) -> None:
+        super().__init__()
+        if step is not None and not step > 0:
+            raise ValueError(
+                f"step must be positive, got {step}; try 1e-1 for float32 images, or "
+                "null to choose by dtype"
+            )
+        self.directions = directions
+        self.central = central
+        self.step = step
+
+    def estimate(
+        self, critic: Critic, emission: Emission
+    ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """Scores around the emission, and the pull that their differences give."""
+        if not isinstance(emission, Tensor):
+            raise ValueError(
+                "FiniteDifferenceBridge shifts samples, and the emission is a "
+                f"{type(emission).__name__}; choose score_function for distributions"
+            )
+        x = emission.detach()
+        difference = self._central if self.central else self._forward
+        losses, pull = difference(critic, x, self._step_for(x.dtype))
+        return losses, inner(pull, emission)
+
+    def queries_per_sample(self, dim: int) -> int:
+        """Two for each direction (central); one each and one more (forward)."""
+        num_directions = self.directions.count(dim)
+        return 2 * num_directions if self.central else num_directions + 1
+
+    def _step_for(self, dtype: torch.dtype) -> float:
+        if self.step is not None:
+            return self.step
+        return _DEFAULT_STEPS[dtype][1 if self.central else 0]
+
+    def _central(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
+        dim = x[0].numel()
+        total = pull = torch.zeros((), device=x.device)
+        for u in self.directions.blocks(x):
+            shift = step * u
+            scores = critic(torch.stack([x + shift, x - shift]), num_query_dims=2)
+            total = total + scores.sum((0, 1))
+            pull = pull + combine((scores[0] - scores[1]) / (2 * step), u)
+        losses = total / self.queries_per_sample(dim)
+        return losses, pull * self.directions.weight(dim)
+
+    def _forward(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
+        losses, pull = critic(x), torch.zeros((), device=x.device)
+        for u in self.directions.blocks(x):
+            scores = critic(x + step * u, num_query_dims=1)
+            pull = pull + combine((scores - losses) / step, u)
+        return losses, pull * self.directions.weight(x[0].numel())

@@ -1,0 +1,158 @@
+"""The critic: all that a bridge may ask of the other side.
+
+A critic maps samples `[*queries, batch, *event]` to the generator's loss for each of
+them, `[*queries, batch]`. Whoever asks, the questions are counted here, one for each
+sample scored, a budget is enforced here, and large questions are cut into chunks here.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gan_gradflow.types import Access
+
+
+class CriticError(RuntimeError):
+    """The critic raised, or answered with something that is not a loss per sample."""
+
+
+class BudgetExceededError(RuntimeError):
+    """Answering would take more queries than the critic's budget has left."""
+
+
+class Critic:
+    """The generator's loss for each sample, seen through an access level.
+
+    `function` maps samples `[n, *event]`, and the rows of every tensor in `context` that
+    belong to them, `[n, ...]`, to losses `[n]`. With `Access.SCORES` it runs without a
+    graph on detached samples, so it may be any Python callable or another process.
+
+    Args:
+        function: the loss of each sample; lower is better for the generator.
+        context: tensors `[batch, ...]` that belong to the samples of a batch, such as
+            labels or paired reals; they are repeated over the queries.
+        access: what the bridge gets.
+        budget: the largest number of queries this critic answers; None for no limit.
+        chunk_size: the largest number of samples that `function` sees at once; None for
+            all. It changes memory and speed, never the answer, if `function` treats
+            samples independently.
+
+    Raises:
+        ValueError: `budget` or `chunk_size` is below 1.
+        TypeError: `access` is not an `Access`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        *,
+        context: Sequence[Tensor] = (),
+        access: Access = Access.GRADIENT,
+        budget: int | None = None,
+        chunk_size: int | None = None,
+    ) -> None:
+        if not isinstance(access, Access):
+            raise TypeError(f"access must be an Access, got {access!r}")
+        for name, value in (("budget", budget), ("chunk_size", chunk_size)):
+            if value is not None and value < 1:
+                raise ValueError(
+                    f"{name} must be at least 1, got {value}; use None for no limit"
+                )
+        self.function = function
+        self.context = tuple(context)
+        self.access = access
+        self.budget = budget
+        self.chunk_size = chunk_size
+        self.queries = 0
+
+    @classmethod
+    def from_numpy(
+        cls,
+        function: Callable[[np.ndarray], Any],
+        *,
+        budget: int | None = None,
+        chunk_size: int | None = None,
+    ) -> "Critic":
+        """A score-only critic from a NumPy function: `[n, *event]` to losses `[n]`."""
+
+        def scored(samples: Tensor) -> Tensor:
+            losses = np.asarray(function(samples.cpu().numpy()))
+            return torch.as_tensor(losses, dtype=samples.dtype, device=samples.device)
+
+        return cls(
+            scored, access=Access.SCORES, budget=budget, chunk_size=chunk_size
+        )
+
+    def __call__(
+        self, samples: Float[Tensor, "..."], num_query_dims: int = 0
+    ) -> Float[Tensor, "..."]:
+        """Losses `[*queries, batch]` of samples `[*queries, batch, *event]`.
+
+        Args:
+            samples: what is to be scored.
+            num_query_dims: how many leading dimensions of `samples` are queries.
+
+        Raises:
+            BudgetExceededError: the budget does not cover these samples; nothing was
+                asked.
+            CriticError: `function` raised, or did not return one finite loss for each
+                sample.
+        """
+        leading = samples.shape[: num_query_dims + 1]
+        flat = samples.flatten(0, num_query_dims)
+        self._spend(len(flat))
+        context = [self._over_queries(tensor, leading) for tensor in self.context]
+        if self.access is Access.SCORES:
+            with torch.no_grad():
+                losses = self._in_chunks(flat.detach(), context)
+        else:
+            losses = self._in_chunks(flat, context)
+        return losses.unflatten(0, leading)
+
+    def _spend(self, queries: int) -> None:
+        if self.budget is not None and self.queries + queries > self.budget:
+            raise BudgetExceededError(
+                f"{queries} more queries would exceed the budget of {self.budget}, of "
+                f"which {self.queries} are spent; raise the budget or ask for fewer"
+            )
+        self.queries += queries
+
+    @staticmethod
+    def _over_queries(tensor: Tensor, leading: torch.Size) -> Tensor:
+        if len(tensor) != leading[-1]:
+            raise ValueError(
+                f"context has {len(tensor)} rows for a batch of {leading[-1]}; give one "
+                "row for each sample of the batch"
+            )
+        return tensor.expand(*leading, *tensor.shape[1:]).flatten(0, len(leading) - 1)
+
+    def _in_chunks(self, flat: Tensor, context: list[Tensor]) -> Tensor:
+        if self.chunk_size is None or len(flat) <= self.chunk_size:
+            return self._answer(flat, context)
+        chunks = [tensor.split(self.chunk_size) for tensor in (flat, *context)]
+        return torch.cat([self._answer(c[0], list(c[1:])) for c in zip(*chunks)])
+
+    def _answer(self, flat: Tensor, context: list[Tensor]) -> Tensor:
+        try:
+            losses = self.function(flat, *context)
+        except Exception as error:
+            raise CriticError(
+                f"the critic raised {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(losses, Tensor) or losses.shape != flat.shape[:1]:
+            seen = list(losses.shape) if isinstance(losses, Tensor) else type(losses)
+            raise CriticError(
+                f"the critic answered {len(flat)} samples with {seen}; it must return a "
+                f"tensor [{len(flat)}], one loss for each sample"
+            )
+        if self.access is Access.SCORES and not torch.compiler.is_compiling():
+            bad = int((~losses.isfinite()).sum())
+            if bad:
+                raise CriticError(
+                    f"the critic returned {bad} NaN or infinite losses among {len(flat)}"
+                )
+        return losses
