@@ -1,1 +1,1 @@
-"""TODO"""
+"""Generators `[n, latent_dim] -> [n, *event]`, discriminators `[n, *event] -> [n]`."""
