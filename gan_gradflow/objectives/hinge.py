@@ -1,0 +1,36 @@
+"""The hinge: scores beyond the margin teach the discriminator nothing.
+
+    discriminator:  max(0, 1 - D(real)) + max(0, 1 + D(fake))
+    generator:      -D(fake)
+
+Both players' losses are piecewise linear in the scores.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import relu
+
+from gan_gradflow.objectives.base import Objective
+
+
+class HingeObjective(Objective):
+    """Choose it with spectral norm, its usual companion.
+
+    Lim and Ye, "Geometric GAN", 2017; Miyato et al., ICLR 2018.
+    """
+
+    paired = False
+
+    def discriminator_losses(
+        self, real_scores: Float[Tensor, " n"], fake_scores: Float[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        """How far reals and fakes fall short of the margin."""
+        return relu(1 - real_scores) + relu(1 + fake_scores)
+
+    def generator_losses(
+        self,
+        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " n"] | None,  # noqa: ARG002
+    ) -> Float[Tensor, " n"]:
+        """The negative score."""
+        return -fake_scores

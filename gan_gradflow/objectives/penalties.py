@@ -1,0 +1,53 @@
+"""The contract of every penalty: a scalar added to the discriminator's mean loss.
+
+A penalty that differentiates the scores of reals or fakes says so, because the caller
+must then have called `requires_grad_()` on those samples before scoring them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Penalty(ABC):
+    """A term that keeps the discriminator smooth.
+
+    Attributes:
+        on_reals: differentiates `real_scores` with respect to `reals`.
+        on_fakes: differentiates `fake_scores` with respect to `fakes`.
+    """
+
+    on_reals: ClassVar[bool]
+    on_fakes: ClassVar[bool]
+
+    @abstractmethod
+    def __call__(
+        self,
+        discriminator: Callable[[Tensor], Tensor],
+        reals: Float[Tensor, "n *event"],
+        fakes: Float[Tensor, "n *event"],
+        real_scores: Float[Tensor, " n"],
+        fake_scores: Float[Tensor, " n"],
+    ) -> Float[Tensor, ""]:
+        """The penalty, with a graph to the discriminator's parameters."""
+
+
+class NoPenalty(Penalty):
+    """Zero, at no cost."""
+
+    on_reals = False
+    on_fakes = False
+
+    def __call__(
+        self,
+        discriminator: Callable[[Tensor], Tensor],  # noqa: ARG002
+        reals: Float[Tensor, "n *event"],  # noqa: ARG002
+        fakes: Float[Tensor, "n *event"],  # noqa: ARG002
+        real_scores: Float[Tensor, " n"],
+        fake_scores: Float[Tensor, " n"],  # noqa: ARG002
+    ) -> Float[Tensor, ""]:
+        """Zero."""
+        return real_scores.new_zeros(())
