@@ -1,1 +1,1 @@
-"""TODO"""
+"""The two players and the round they play; the only place where all parts meet."""

@@ -1,0 +1,97 @@
+"""What the generator makes of the same latents as it learns."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+
+class SampleGrid(L.Callback):
+    """Grids of fakes from the raw and the averaged generator, as PNG and in TensorBoard.
+
+    The latents are fixed by the seed; the reals are shown once. Samples that are not
+    images are drawn as points in the plane.
+
+    Args:
+        every_n_iterations: how often grids are made.
+        num_samples: how many samples are in a grid.
+        seed: what the latents follow from.
+        folder: where the PNG files go.
+    """
+
+    def __init__(
+        self, every_n_iterations: int, num_samples: int, seed: int, folder: str
+    ) -> None:
+        for name, value in (
+            ("every_n_iterations", every_n_iterations),
+            ("num_samples", num_samples),
+        ):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}; try 64")
+        self.every_n_iterations = every_n_iterations
+        self.num_samples = num_samples
+        self.seed = seed
+        self.folder = Path(folder)
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Show the reals, once a run."""
+        if trainer.is_global_zero and not (self.folder / "reals.png").exists():
+            reals = trainer.datamodule.held_out_floats(slice(self.num_samples))
+            self._show(trainer, "reals", picture(reals), "reals.png")
+
+    def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
+        """Show the fakes, if it is time to."""
+        last = trainer.global_step == trainer.max_steps
+        due = trainer.global_step % self.every_n_iterations == 0
+        if trainer.is_global_zero and (due or last):
+            self.draw(trainer, pl_module)
+
+    def draw(self, trainer: L.Trainer, pl_module: L.LightningModule) -> Path:
+        """Make both grids now; the path of the averaged generator's."""
+        latents = torch.randn(
+            self.num_samples,
+            pl_module.generator.latent_dim,
+            generator=torch.Generator().manual_seed(self.seed),
+        ).to(pl_module.device)
+        for name, averaged in (("raw", False), ("averaged", True)):
+            fakes = pl_module.generator.sample(latents, averaged=averaged)
+            file = f"iteration_{trainer.global_step:07d}_{name}.png"
+            path = self._show(trainer, f"fakes/{name}", picture(fakes), file)
+        return path
+
+    def _show(self, trainer: L.Trainer, tag: str, grid: Tensor, file: str) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        to_pil_image(grid).save(self.folder / file)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(tag, grid, trainer.global_step)
+        return self.folder / file
+
+
+def picture(samples: Float[Tensor, "n *event"]) -> Float[Tensor, "3 height width"]:
+    """A picture of samples in [0, 1]: images side by side, or points in the plane."""
+    samples = samples.detach().float().cpu()
+    if samples.ndim == 4:
+        columns = max(1, round(len(samples) ** 0.5))
+        return make_grid(
+            samples, nrow=columns, normalize=True, value_range=(-1, 1), pad_value=0.5
+        )
+    return _scatter(samples.flatten(1))
+
+
+def _scatter(
+    points: Float[Tensor, "n dim"], size: int = 320
+) -> Float[Tensor, "3 height width"]:
+    """Dots at the first two coordinates, on a square that holds the points."""
+    reach = 1.2 * points[:, :2].abs().max().clamp(min=1e-6)
+    place = ((points[:, :2] / reach + 1) / 2 * (size - 3)).long().clamp(0, size - 3)
+    picture = torch.ones(size, size)
+    for dx in range(3):
+        for dy in range(3):
+            picture[size - 3 - place[:, 1] + dy, place[:, 0] + dx] = 0
+    return picture.expand(3, -1, -1).clone()

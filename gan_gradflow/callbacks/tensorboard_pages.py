@@ -1,0 +1,52 @@
+"""How TensorBoard lays the figures out, and what its HPARAMS page compares."""
+
+import math
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger
+
+_LAYOUT = {
+    "players": {
+        "losses": ["Multiline", [r"loss/(generator|discriminator|penalty)"]],
+        "scores": ["Multiline", [r"scores/(reals|fakes)"]],
+        "parameter gradients": ["Multiline", [r"gradient_norm/.*"]],
+    },
+    "bridge": {
+        "norm of the pull": ["Multiline", [r"pull/norm"]],
+        "critic queries": ["Multiline", [r"critic/queries"]],
+    },
+    "quality": {"quality": ["Multiline", [r"quality/.*"]]},
+}
+
+
+class TensorBoardPages(L.Callback):
+    """A custom-scalars layout, and the configuration beside the final figure.
+
+    Args:
+        metric: the figure that the HPARAMS page shows for each run; null for none.
+    """
+
+    def __init__(self, metric: str | None) -> None:
+        self.metric = metric
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write both before the first figure."""
+        if not trainer.is_global_zero:
+            return
+        figures = {} if self.metric is None else {self.metric: math.nan}
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_custom_scalars(_LAYOUT)
+                logger.log_hyperparams(_flat(pl_module.hparams["config"]), figures)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and plain values; paths of this run are left out."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif key not in ("run_dir", "run_name", "folder", "checkpoint", "dirpath"):
+            flat[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
+    return flat

@@ -1,0 +1,44 @@
+"""What a command writes to the terminal and to its log."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def quiet_libraries() -> None:
+    """Let Lightning's warnings through once, and its announcements not at all."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.WARNING)
+
+
+def keep_log(path: Path) -> None:
+    """Write what is logged to the terminal and to a file."""
+    form = logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    root = logging.getLogger()
+    root.handlers.clear()
+    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(path)):
+        handler.setFormatter(form)
+        root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The end of a run as a table."""
+    table = Table(title="summary", show_header=False, title_justify="left")
+    table.add_row("iterations", f"{summary['iterations']:,}")
+    table.add_row("time", f"{summary['seconds']:.0f} s")
+    table.add_row("critic queries", f"{summary['queries']:,}")
+    for name, value in summary["quality"].items():
+        floor = summary["floor"].get(name)
+        beside = "" if floor is None else f"   (reals against reals: {floor:.4g})"
+        table.add_row(name.replace("_", " "), f"{value:.4g}{beside}")
+    for name, path in summary["paths"].items():
+        table.add_row(name.replace("_", " "), path)
+    console = Console()
+    console.print(table, soft_wrap=not console.is_terminal)

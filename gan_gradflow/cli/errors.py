@@ -1,0 +1,119 @@
+"""Turning what went wrong into one clear message and an exit code.
+
+0 all is well; 1 a run failed after it had started; 2 the configuration is wrong and
+nothing was run; 130 and 143 ended by Ctrl-C and SIGTERM.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class ConfigError(ValueError):
+    """Something that the user asked for cannot be: exit code 2, before any work."""
+
+
+class RunError(RuntimeError):
+    """A run ended early; the message says why and what is left: exit code `code`."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run_and_explain(command: str, app: Callable[[], None], arguments: list[str]) -> int:
+    """Run a Hydra app on `arguments`; its exit code, after explaining any failure."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
+    whole = sys.argv
+    sys.argv = [whole[0], *arguments]
+    try:
+        app()
+    except RunError as error:
+        print(f"gan-gradflow {command}: {error}", file=sys.stderr)
+        return error.code
+    except (ConfigError, HydraException, OmegaConfBaseException, OSError) as error:
+        message = _explain(error, command, arguments)
+        print(f"gan-gradflow {command}: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        sys.argv = whole
+    return 0
+
+
+def nearest(key: str, valid: Iterable[str]) -> str:
+    """A hint at the valid key that is nearest, or at all of them."""
+    valid = list(valid)
+    near = get_close_matches(key, valid, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"valid keys are {', '.join(valid)}" if valid else "it takes no keys"
+
+
+def root_cause(error: BaseException) -> str:
+    """The message of the first exception in the chain, without Hydra's wrapping."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).strip()
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def _explain(error: BaseException, command: str, arguments: list[str]) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}: {error.filename or 'a file or folder'}"
+    text = str(error).strip()
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        key = unknown.group(1)
+        return f"there is no key {key!r}; {_nearest_in_config(key, command, arguments)}"
+    missing = re.search(r"Missing mandatory value: (\S+)", text)
+    if missing:
+        return f"{missing.group(1)} is missing; add {missing.group(1)}=VALUE"
+    lines = [line for line in text.splitlines() if line.strip()]
+    kept = [
+        re.sub(r"\s+", " ", line) for line in lines if "HYDRA_FULL_ERROR" not in line
+    ]
+    return "\n  ".join(kept[:12]) or type(error).__name__
+
+
+def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
+    """The nearest key of the configuration as it is without the unknown one."""
+    from gan_gradflow.cli import CONFIG_DIR
+
+    name = key.lstrip("+~").split("@")[0]
+    groups = [a for a in arguments if re.match(r"^[\w/@.]+=[\w/.-]+$", a)]
+    others = [a for a in groups if a.split("=")[0] != key and _is_group(a)]
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg: Any = OmegaConf.to_container(compose(command, others))
+    keys = list(_dotted(cfg))
+    leaf = [k for k in keys if k.split(".")[-1] == name.split(".")[-1]]
+    near = get_close_matches(name, keys, n=1, cutoff=0.5) or leaf[:1]
+    parent = name.rpartition(".")[0]
+    siblings = [k for k in keys if k.rpartition(".")[0] == parent]
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"valid keys are {', '.join(siblings or cfg)}"
+
+
+def _is_group(argument: str) -> bool:
+    from gan_gradflow.cli import CONFIG_DIR
+
+    key, _, option = argument.partition("=")
+    return (Path(CONFIG_DIR) / key.split("@")[0] / f"{option}.yaml").is_file()
+
+
+def _dotted(node: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in node.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")

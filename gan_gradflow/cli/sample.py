@@ -1,0 +1,135 @@
+"""`gan-gradflow sample checkpoint=...`: a grid, single images or an array of samples."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import hydra
+from omegaconf import DictConfig
+
+from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.cli.errors import ConfigError
+from gan_gradflow.cli.validate import validate
+
+if TYPE_CHECKING:
+    from gan_gradflow.modules.generator import GeneratorModule
+
+TOP_LEVEL: dict[str, Any] = {
+    "checkpoint": str,
+    "num_samples": int,
+    "weights": Literal["averaged", "raw"],
+    "seed": int,
+    "images": bool,
+    "npz": bool,
+    "trust": list[str],
+    "run_name": str,
+    "run_dir": str,
+}
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="sample")
+def app(cfg: DictConfig) -> None:
+    """Check the configuration and draw."""
+    folder = Path(cfg.run_dir)
+    try:
+        for path in sample(validate(cfg, TOP_LEVEL)):
+            print(path)
+    except ConfigError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def sample(config: dict[str, Any]) -> list[Path]:
+    """Draw as configured; the files that were written.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read, or the numbers make no sense.
+    """
+    import numpy as np
+    import torch
+    from torchvision.transforms.functional import to_pil_image
+
+    from gan_gradflow.callbacks.sample_grid import picture
+
+    if config["num_samples"] < 1:
+        raise ConfigError(
+            f"num_samples must be at least 1, got {config['num_samples']}; try 64"
+        )
+    generator = load_generator(config["checkpoint"], config["trust"])
+    latents = torch.randn(
+        config["num_samples"],
+        generator.latent_dim,
+        generator=torch.Generator().manual_seed(config["seed"]),
+    )
+    fakes = generator.sample(latents, averaged=config["weights"] == "averaged")
+    folder = Path(config["run_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "samples.png"]
+    to_pil_image(picture(fakes)).save(written[0])
+    if config["images"]:
+        digits = len(str(len(fakes) - 1))
+        (folder / "images").mkdir()
+        for index, fake in enumerate(fakes):
+            written.append(folder / "images" / f"{index:0{digits}d}.png")
+            to_pil_image((fake.clamp(-1, 1) + 1) / 2).save(written[-1])
+    if config["npz"]:
+        written.append(folder / "samples.npz")
+        np.savez_compressed(written[-1], samples=fakes.numpy(), latents=latents.numpy())
+    return written
+
+
+def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
+    """The generator of a checkpoint, built from the configuration inside it.
+
+    Args:
+        checkpoint: a file written by `train`, on this machine or another.
+        trust: packages beside gan_gradflow and torch.nn that the configuration may name.
+
+    Raises:
+        ConfigError: the file cannot be read, names a class that is not trusted, or holds
+            weights of another architecture.
+    """
+    from gan_gradflow.cli.build import build_generator
+    from gan_gradflow.modules.checkpoint import CheckpointError, read_checkpoint
+
+    try:
+        contents = read_checkpoint(checkpoint)
+        config = contents["hyper_parameters"]["config"]
+        weights = contents["state_dict"]
+        refuse_untrusted(config["generator"], trust)
+        refuse_untrusted(config["optimizer"], trust)
+        generator = build_generator(config)
+        prefix = "generator."
+        generator.load_state_dict(
+            {
+                k.removeprefix(prefix): v
+                for k, v in weights.items()
+                if k.startswith(prefix)
+            }
+        )
+    except CheckpointError as error:
+        raise ConfigError(f"checkpoint: {error}") from error
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"checkpoint: the weights in {checkpoint} do not fit the generator that its "
+            f"configuration describes ({reason})"
+        ) from error
+    return generator
+
+
+def refuse_untrusted(node: Any, trust: list[str]) -> None:
+    """Raise a ConfigError where a checkpoint's configuration names a foreign class."""
+    allowed = ("gan_gradflow.", "torch.nn.", "torch.optim.", *(f"{t}." for t in trust))
+    children = node.values() if isinstance(node, dict) else node
+    if isinstance(node, dict) and "_target_" in node:
+        target = str(node["_target_"])
+        if not target.startswith(allowed):
+            raise ConfigError(
+                f"checkpoint: its configuration asks for {target}; if you trust it, add "
+                f"trust=[{target.split('.')[0]}]"
+            )
+    for child in children:
+        if isinstance(child, (dict, list)):
+            refuse_untrusted(child, trust)

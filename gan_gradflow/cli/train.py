@@ -1,0 +1,125 @@
+"""`gan-gradflow train`: train a GAN through a gradient bridge.
+
+Hydra in, `train(config)` in the middle, a summary out.
+"""
+
+import contextlib
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.cli.errors import ConfigError, RunError
+from gan_gradflow.cli.validate import validate
+
+if TYPE_CHECKING:
+    import lightning as L
+
+    from gan_gradflow.modules.adversarial import AdversarialModule
+
+log = logging.getLogger(__name__)
+
+TOP_LEVEL: dict[str, Any] = {
+    **dict.fromkeys(
+        ("data", "generator", "discriminator", "objective", "penalty", "bridge"), object
+    ),
+    **dict.fromkeys(("metrics", "callbacks", "logger", "trainer"), object),
+    "optimizer": {"generator": object, "discriminator": object},
+    "seed": int,
+    "max_iterations": int,
+    "n_critic": int,
+    "average_decay": float,
+    "clip_norm": {"generator": float | None, "discriminator": float | None},
+    "critic": {
+        "access": Literal["scores", "gradient"] | None,
+        "budget": int | None,
+        "chunk_size": int | None,
+    },
+    "channels_last": bool,
+    "run_name": str,
+    "run_dir": str,
+}
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
+def app(cfg: DictConfig) -> float | None:
+    """Check the configuration and train; the final figure, for sweepers that want one."""
+    run_dir = Path(cfg.run_dir)
+    try:
+        config = validate(cfg, TOP_LEVEL)
+        summary = train(config)
+    except ConfigError:
+        _leave_no_empty_folder(run_dir)
+        raise
+    return summary["quality"].get(summary["primary"])
+
+
+def train(config: dict[str, Any]) -> dict[str, Any]:
+    """Train as configured; the summary that is also written to `summary.json`.
+
+    Raises:
+        ConfigError: something cannot be built; nothing was run.
+        RunError: the run ended early; the message names the checkpoint.
+    """
+    import lightning as L
+
+    from gan_gradflow.cli import build
+    from gan_gradflow.cli.console import keep_log, print_summary, quiet_libraries
+    from gan_gradflow.cli.summary import summarise
+
+    quiet_libraries()
+    run_dir = Path(config["run_dir"])
+    if (run_dir / "checkpoints").exists():
+        raise ConfigError(
+            f"run_dir {run_dir} holds a run already; choose another run_name"
+        )
+    L.seed_everything(config["seed"], verbose=False)
+    datamodule = build.build_datamodule(config)
+    module = build.build_module(config)
+    trainer = build.build_trainer(config, build.build_callbacks(config))
+    keep_log(run_dir / "train.log")
+    OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+    log.info("training in %s", run_dir)
+    started = time.monotonic()
+    failure = _fit(trainer, module, datamodule)
+    summary = summarise(config, trainer, module, time.monotonic() - started)
+    (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    print_summary(summary)
+    if failure is not None:
+        raise failure
+    return summary
+
+
+def _fit(
+    trainer: "L.Trainer",
+    module: "AdversarialModule",
+    datamodule: "L.LightningDataModule",
+) -> RunError | None:
+    """Train; the error to leave with, or None when the run ended as it should."""
+    from gan_gradflow.callbacks.graceful_stop import GracefulStop
+    from gan_gradflow.critic import CriticError
+    from gan_gradflow.modules.adversarial import NonFiniteError
+
+    stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)
+    saved = f"the state is saved in {stop.checkpoint}" if stop else "no state is saved"
+    try:
+        trainer.fit(module, datamodule=datamodule)
+    except (CriticError, NonFiniteError) as error:
+        iteration = trainer.global_step + 1
+        return RunError(f"stopped in iteration {iteration}: {error}; {saved}")
+    if stop and stop.received:
+        name, iteration = stop.received.name, trainer.global_step
+        message = f"{name} after iteration {iteration}; {saved}"
+        return RunError(message, code=128 + stop.received)
+    return None
+
+
+def _leave_no_empty_folder(folder: Path) -> None:
+    """Take away a folder that was made for a run that never started."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,248 @@
+"""The round: one iteration is `n_critic` discriminator updates and a generator update.
+
+1. Discriminator: the generator emits without a graph, the bridge exposes what may be
+   seen of the emission, and the discriminator learns from reals and that alone.
+2. Generator: losses = bridge(critic, generator(latents)); the mean is what it lowers.
+
+In each phase only that player's parameters and buffers change. Everything random in
+iteration t follows from (seed, t, rank), so a run that resumes at t goes on as it would
+have gone.
+"""
+
+import logging
+
+import lightning as L
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, Independent
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from gan_gradflow.bridges.base import GradientBridge
+from gan_gradflow.critic import Critic
+from gan_gradflow.datamodules.base import Batch
+from gan_gradflow.modules.checkpoint import FORMAT
+from gan_gradflow.modules.discriminator import DiscriminatorModule
+from gan_gradflow.modules.freezing import frozen
+from gan_gradflow.modules.generator import GeneratorModule
+from gan_gradflow.types import Access, Emission
+
+log = logging.getLogger(__name__)
+
+
+class NonFiniteError(RuntimeError):
+    """A loss, a pull or a parameter gradient is NaN or infinite."""
+
+
+class AdversarialModule(L.LightningModule):
+    """Trains a generator against a discriminator through a gradient bridge.
+
+    `trainer.global_step` counts iterations.
+
+    Args:
+        generator: the player that emits.
+        discriminator: the player that scores.
+        bridge: how the gradient gets from one to the other.
+        n_critic: discriminator updates for each generator update.
+        seed: what every latent and every draw follows from.
+        access: what the bridge is granted of the discriminator; None grants the least
+            that it needs.
+        budget: the largest number of critic queries of the run; None for no limit.
+        chunk_size: the most samples that the critic scores at once; None for all.
+
+    Raises:
+        ValueError: `n_critic` below 1, or a bridge that cannot work with this critic.
+    """
+
+    def __init__(
+        self,
+        generator: GeneratorModule,
+        discriminator: DiscriminatorModule,
+        bridge: GradientBridge,
+        n_critic: int,
+        seed: int,
+        access: Access | None,
+        budget: int | None,
+        chunk_size: int | None,
+    ) -> None:
+        super().__init__()
+        if n_critic < 1:
+            raise ValueError(f"n_critic must be at least 1, got {n_critic}; try 1")
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.bridge = bridge
+        self.n_critic = n_critic
+        self.seed = seed
+        self.critic = Critic(
+            discriminator.generator_losses,
+            access=bridge.traits.access if access is None else access,
+            budget=budget,
+            chunk_size=chunk_size,
+        )
+        self._refuse_what_cannot_work()
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """The generator's optimizer, then the discriminator's."""
+        return [
+            self.generator.configure_optimizers(),
+            self.discriminator.configure_optimizers(),
+        ]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """One iteration."""
+        for_generator, for_discriminator = self._optimizers()
+        torch.manual_seed(derive_seed(self.seed, self.global_step, self.global_rank))
+        latents = self._latents(len(batch.reals[0]))
+        scalars: dict[str, Tensor] = {}
+        for reals, z in zip(batch.reals, latents[:-1], strict=True):
+            scalars |= self._update_discriminator(reals, z, for_discriminator)
+        scalars |= self._update_generator(batch.reals[-1], latents[-1], for_generator)
+        self.scalars = scalars
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self.log_dict(scalars)
+            self.log("critic/queries", float(self.critic.queries))
+            self.log("step", float(self.global_step))  # the x-axis
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Stop before the iteration that the budget does not cover."""
+        needed = self.critic.queries // self.global_step
+        budget = self.critic.budget
+        if budget is not None and self.critic.queries + needed > budget:
+            log.warning("the critic's budget of %d queries is spent", budget)
+            self.trainer.should_stop = True
+
+    def _update_discriminator(
+        self, reals: Tensor, latents: Tensor, optimizer: Optimizer
+    ) -> dict[str, Tensor]:
+        with torch.no_grad(), frozen(self.generator.network):
+            fakes = self.bridge.exposed(self.generator(latents))
+        loss, scalars = self.discriminator.loss(reals, fakes)
+        self._require_finite("the discriminator's loss", loss)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        norm = self._step(self.discriminator, optimizer)
+        return scalars | {"gradient_norm/discriminator": norm}
+
+    def _update_generator(
+        self, reals: Tensor, latents: Tensor, optimizer: Optimizer
+    ) -> dict[str, Tensor]:
+        with frozen(self.discriminator.network):
+            emission = self.generator(latents)
+            pulls = watch(emission)
+            self.critic.context = self._paired(reals)
+            losses = self.bridge(self.critic, emission)
+            loss = losses.mean()
+            self._require_finite("the generator's loss", loss)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+        # The pull on one sample, so that its size does not depend on the batch.
+        pull_norm = torch.stack([p.reshape(len(p), -1).norm(dim=1) for p in pulls])
+        pull_norm = pull_norm.norm(dim=0).mean() * len(losses)
+        self._require_finite("the pull", pull_norm)
+        norm = self._step(self.generator, optimizer)
+        self.generator.update_average()
+        return {
+            "loss/generator": loss.detach(),
+            "pull/norm": pull_norm,
+            "gradient_norm/generator": norm,
+        }
+
+    def _step(
+        self, player: GeneratorModule | DiscriminatorModule, optimizer: Optimizer
+    ) -> Float[Tensor, ""]:
+        """Check and clip the parameter gradient, then step; its norm before clipping."""
+        gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self._require_finite(f"the gradient of {type(player).__name__}", norm)
+        if player.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(
+                player.network.parameters(), player.clip_norm, norm
+            )
+        optimizer.step()
+        return norm
+
+    def _paired(self, reals: Tensor) -> tuple[Tensor, ...]:
+        if not self.discriminator.objective.paired:
+            return ()
+        with torch.no_grad():
+            return (self.discriminator(reals),)
+
+    def _latents(self, batch: int) -> Float[Tensor, "phases batch latent_dim"]:
+        """Fresh latents for each update: this rank's rows of the global batch's."""
+        world_size, rank = self.trainer.world_size, self.global_rank
+        seed = derive_seed(self.seed, self.global_step)
+        drawn = torch.randn(
+            self.n_critic + 1,
+            batch * world_size,
+            self.generator.latent_dim,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        return drawn[:, rank * batch : (rank + 1) * batch].to(self.device)
+
+    def _require_finite(self, name: str, value: Tensor) -> None:
+        if not torch.isfinite(value):
+            raise NonFiniteError(
+                f"{name} is {value.item()} in iteration {self.global_step + 1}"
+            )
+
+    def _optimizers(self) -> list[Optimizer]:
+        # Lightning adds every optimizer's step to `global_step`; these hooks are where it
+        # does so, and it sets them anew for each batch. Only the generator's may count.
+        generator, discriminator = self.optimizers()
+        profiler = self.trainer.profiler
+        discriminator._on_before_step = lambda: profiler.start("optimizer_step")
+        discriminator._on_after_step = lambda: profiler.stop("optimizer_step")
+        return [generator, discriminator]
+
+    def _refuse_what_cannot_work(self) -> None:
+        access = self.critic.access
+        if access is Access.SCORES and self.bridge.traits.access is Access.GRADIENT:
+            raise ValueError(
+                f"{type(self.bridge).__name__} needs the critic's gradient, and "
+                "critic.access is scores; choose bridge=finite_difference or "
+                "bridge=score_function, or set critic.access=null"
+            )
+        batch_norms = [m for m in self.discriminator.modules() if _couples(m)]
+        if self.bridge.traits.per_sample and batch_norms:
+            raise ValueError(
+                f"{type(self.bridge).__name__} judges every sample by its own loss, and "
+                "the discriminator couples the samples of a batch through batch norm; "
+                "set discriminator.norm=group or discriminator.norm=none"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Mark the format, and keep the number of queries."""
+        checkpoint["gan_gradflow"] = {"format": FORMAT, "queries": self.critic.queries}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Go on counting queries where the checkpoint left off."""
+        self.critic.queries = checkpoint["gan_gradflow"]["queries"]
+
+
+def derive_seed(*entropy: int) -> int:
+    """A seed that differs wherever any of the integers differs."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+
+
+def watch(emission: Emission) -> list[Tensor]:
+    """A list that backward fills with the gradients arriving on the emission."""
+    pulls: list[Tensor] = []
+    for tensor in _tensors_of(emission):
+        if tensor.requires_grad:
+            tensor.register_hook(lambda gradient: pulls.append(gradient.detach()))
+    return pulls
+
+
+def _tensors_of(emission: Emission) -> list[Tensor]:
+    while isinstance(emission, Independent):
+        emission = emission.base_dist
+    if isinstance(emission, Distribution):
+        return [value for value in vars(emission).values() if isinstance(value, Tensor)]
+    return [emission]
+
+
+def _couples(module: torch.nn.Module) -> bool:
+    return isinstance(module, _BatchNorm)

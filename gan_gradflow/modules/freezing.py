@@ -1,0 +1,30 @@
+"""Keeping the other player as it is while one of them learns."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Inside, no parameter of `module` asks for a gradient; buffers are put back after.
+
+    The module keeps its training mode, so batch norm still normalises by the batch and
+    spectral norm still iterates; what they recorded meanwhile is forgotten on leaving.
+    """
+    learning = [p for p in module.parameters() if p.requires_grad]
+    buffers = list(module.buffers())
+    with torch.no_grad():
+        kept = [buffer.clone() for buffer in buffers]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)

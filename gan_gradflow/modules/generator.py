@@ -1,0 +1,104 @@
+"""The generator: its network, the running average of its weights, and its optimizer."""
+
+from collections.abc import Callable, Iterable
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from gan_gradflow.types import Emission
+
+
+class GeneratorModule(L.LightningModule):
+    """Turns latents into an emission. Passive: `AdversarialModule` trains it.
+
+    Args:
+        network: maps latents `[batch, latent_dim]` to an emission.
+        optimizer: makes the optimizer of the network's parameters.
+        average_decay: the averaged weights keep this share of themselves each iteration,
+            `min(average_decay, (1 + t) / (10 + t))` at iteration t; 0 follows the network.
+        clip_norm: the parameter gradient is scaled down to this norm; None leaves it.
+
+    Raises:
+        ValueError: `average_decay` outside [0, 1), or `clip_norm` not positive.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        average_decay: float,
+        clip_norm: float | None,
+    ) -> None:
+        super().__init__()
+        if not 0 <= average_decay < 1:
+            raise ValueError(
+                f"average_decay must be in [0, 1), got {average_decay}; try 0.995"
+            )
+        check_clip_norm(clip_norm)
+        self.network = network
+        self.averaged = AveragedModel(
+            network, multi_avg_fn=_warmed_up_mean(average_decay), use_buffers=True
+        )
+        self.averaged.requires_grad_(False)
+        self.make_optimizer = optimizer
+        self.clip_norm = clip_norm
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of elements in one latent."""
+        return int(self.network.latent_dim)  # type: ignore[arg-type]
+
+    def forward(self, latents: Float[Tensor, "batch latent_dim"]) -> Emission:
+        """The emission for a batch of latents."""
+        return self.network(latents)
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimizer of the network; the averaged weights are not its business."""
+        return self.make_optimizer(self.network.parameters())
+
+    def update_average(self) -> None:
+        """Move the averaged weights towards the network's, once an iteration."""
+        self.averaged.update_parameters(self.network)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        latents: Float[Tensor, "n latent_dim"],
+        averaged: bool,
+        batch_size: int = 256,
+    ) -> Float[Tensor, "n *event"]:
+        """Fakes in evaluation mode, from the averaged weights or the network's own."""
+        network = self.averaged.module if averaged else self.network
+        was_training = network.training
+        network.eval()
+        try:
+            emissions = [network(chunk) for chunk in latents.split(batch_size)]
+        finally:
+            network.train(was_training)
+        return torch.cat(
+            [e if isinstance(e, Tensor) else e.sample() for e in emissions]
+        ).float()
+
+
+def check_clip_norm(clip_norm: float | None) -> None:
+    """Raise a ValueError unless `clip_norm` is None or positive."""
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(
+            f"clip_norm must be positive, got {clip_norm}; use null for no clipping"
+        )
+
+
+def _warmed_up_mean(decay: float) -> Callable[..., None]:
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, share)
+        else:
+            torch._foreach_copy_(averaged, current)
+
+    return update
