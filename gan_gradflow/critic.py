@@ -5,12 +5,14 @@ them, `[*queries, batch]`. Whoever asks, the questions are counted here, one for
 sample scored, a budget is enforced here, and large questions are cut into chunks here.
 """
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from gan_gradflow.types import Access
@@ -22,6 +24,11 @@ class CriticError(RuntimeError):
 
 class BudgetExceededError(RuntimeError):
     """Answering would take more queries than the critic's budget has left."""
+
+
+@dataclass
+class _Meter:
+    queries: int = 0
 
 
 class Critic:
@@ -67,7 +74,16 @@ class Critic:
         self.access = access
         self.budget = budget
         self.chunk_size = chunk_size
-        self.queries = 0
+        self._meter = _Meter()
+
+    @property
+    def queries(self) -> int:
+        """Samples scored so far."""
+        return self._meter.queries
+
+    @queries.setter
+    def queries(self, queries: int) -> None:
+        self._meter.queries = queries
 
     @classmethod
     def from_numpy(
@@ -80,15 +96,23 @@ class Critic:
         """A score-only critic from a NumPy function: `[n, *event]` to losses `[n]`."""
 
         def scored(samples: Tensor) -> Tensor:
-            losses = np.asarray(function(samples.cpu().numpy()))
-            return torch.as_tensor(losses, dtype=samples.dtype, device=samples.device)
+            # NumPy has no bfloat16, and discrete samples do not have discrete losses.
+            dtype = torch.promote_types(samples.dtype, torch.float32)
+            asked = samples.to(dtype) if samples.is_floating_point() else samples
+            # Copies: neither side may write to what the other keeps.
+            losses = np.array(function(np.array(asked.cpu())))
+            return torch.as_tensor(losses, dtype=dtype, device=samples.device)
 
-        return cls(
-            scored, access=Access.SCORES, budget=budget, chunk_size=chunk_size
-        )
+        return cls(scored, access=Access.SCORES, budget=budget, chunk_size=chunk_size)
+
+    def scores_only(self) -> "Critic":
+        """This critic without its gradient; the two count their queries together."""
+        view = copy.copy(self)
+        view.access = Access.SCORES
+        return view
 
     def __call__(
-        self, samples: Float[Tensor, "..."], num_query_dims: int = 0
+        self, samples: Shaped[Tensor, "..."], num_query_dims: int = 0
     ) -> Float[Tensor, "..."]:
         """Losses `[*queries, batch]` of samples `[*queries, batch, *event]`.
 
@@ -99,16 +123,17 @@ class Critic:
         Raises:
             BudgetExceededError: the budget does not cover these samples; nothing was
                 asked.
-            CriticError: `function` raised, or did not return one finite loss for each
-                sample.
+            CriticError: `function` raised, or did not return one floating-point loss for
+                each sample, or returned a NaN or infinite score.
+            ValueError: `context` does not belong to a batch of this size.
         """
         leading = samples.shape[: num_query_dims + 1]
         flat = samples.flatten(0, num_query_dims)
-        self._spend(len(flat))
         context = [self._over_queries(tensor, leading) for tensor in self.context]
+        self._spend(len(flat))
         if self.access is Access.SCORES:
             with torch.no_grad():
-                losses = self._in_chunks(flat.detach(), context)
+                losses = self._in_chunks(flat.detach(), context).detach()
         else:
             losses = self._in_chunks(flat, context)
         return losses.unflatten(0, leading)
@@ -148,6 +173,11 @@ class Critic:
             raise CriticError(
                 f"the critic answered {len(flat)} samples with {seen}; it must return a "
                 f"tensor [{len(flat)}], one loss for each sample"
+            )
+        if not losses.is_floating_point():
+            raise CriticError(
+                f"the critic returned {losses.dtype} losses; convert them to floating "
+                "point"
             )
         if self.access is Access.SCORES and not torch.compiler.is_compiling():
             bad = int((~losses.isfinite()).sum())
