@@ -18,7 +18,6 @@ ordinary operations only.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -56,7 +55,7 @@ class Traits:
 class GradientBridge(nn.Module, ABC):
     """A differentiable function from an emission to the critic's loss for each sample."""
 
-    traits: ClassVar[Traits]
+    traits: Traits
 
     def forward(self, critic: Critic, emission: Emission) -> Float[Tensor, " batch"]:
         """The critic's losses, carrying the estimated gradient back to the emission.
@@ -64,9 +63,11 @@ class GradientBridge(nn.Module, ABC):
         Raises:
             TypeError: the emission is neither a floating-point tensor nor a distribution.
             ValueError: the critic does not grant the access that this bridge needs, or
-                the emission has no batch dimension.
+                the emission has no batch dimension or nothing in it.
         """
         self._check(critic, emission)
+        if self.traits.access is Access.SCORES:
+            critic = critic.scores_only()
         losses, proxy = self.estimate(critic, emission)
         return losses.detach() + (proxy - proxy.detach())
 
@@ -95,11 +96,11 @@ class GradientBridge(nn.Module, ABC):
                 "finite_difference or score_function"
             )
         if isinstance(emission, Distribution):
-            if len(emission.batch_shape) != 1:
+            if len(emission.batch_shape) != 1 or emission.batch_shape.numel() == 0:
                 raise ValueError(
                     f"{name} got a distribution of batch shape "
-                    f"{list(emission.batch_shape)}; it must be [batch]: wrap it in "
-                    "torch.distributions.Independent"
+                    f"{list(emission.batch_shape)}; it must be [batch] with at least one "
+                    "sample: wrap event dimensions in torch.distributions.Independent"
                 )
         elif not isinstance(emission, Tensor) or not emission.is_floating_point():
             kind = emission.dtype if isinstance(emission, Tensor) else type(emission)
@@ -107,10 +108,10 @@ class GradientBridge(nn.Module, ABC):
                 f"{name} got an emission of {kind}; emit floating-point samples, or a "
                 "torch.distributions.Distribution for discrete ones"
             )
-        elif emission.ndim == 0 or len(emission) == 0:
+        elif emission.ndim == 0 or emission.numel() == 0:
             raise ValueError(
                 f"{name} got an emission of shape {list(emission.shape)}; it must be "
-                "[batch, *event] with at least one sample"
+                "[batch, *event] with at least one sample of at least one element"
             )
 
 
@@ -122,8 +123,9 @@ def rows(samples: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch dim"]:
 def inner(
     pull: Float[Tensor, "batch dim"], emission: Float[Tensor, "batch *event"]
 ) -> Float[Tensor, " batch"]:
-    """<pull, emission> for each sample: the proxy whose gradient is the pull."""
-    return (pull.to(emission.dtype) * rows(emission)).sum(1)
+    """A proxy with the pull as its gradient: <pull, emission> less its own value."""
+    moved = rows(emission - emission.detach())  # zero, so that no product overflows
+    return (pull * moved.to(pull.dtype)).sum(1)
 
 
 def combine(
@@ -131,6 +133,11 @@ def combine(
     directions: Float[Tensor, "directions batch *event"],
 ) -> Float[Tensor, "batch dim"]:
     """sum_k weight_k direction_k for each sample, in float32 at least."""
-    wide = torch.promote_types(directions.dtype, torch.float32)
-    flat = directions.reshape(*directions.shape[:2], -1)
-    return torch.einsum("kb,kbd->bd", weights.to(wide), flat.to(wide))
+    flat = wide(directions.reshape(*directions.shape[:2], -1))
+    # A product and a sum, for autocast would lower the precision of an einsum.
+    return (wide(weights).unsqueeze(-1) * flat).sum(0)
+
+
+def wide(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The tensor in float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

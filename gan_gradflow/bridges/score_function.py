@@ -29,7 +29,7 @@ from torch.distributions import (
     StudentT,
 )
 
-from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner
+from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner, wide
 from gan_gradflow.bridges.baselines import Baseline
 from gan_gradflow.bridges.directions import directions_per_block
 from gan_gradflow.critic import Critic
@@ -115,7 +115,7 @@ class ScoreFunctionBridge(GradientBridge):
     ) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             draws = self._draws(emission)
-        scores = critic(draws, num_query_dims=2)
+        scores = wide(critic(draws, num_query_dims=2))
         weights = (scores - self.baseline(scores)) / self.num_draws
         proxy = (weights * emission.log_prob(draws)).sum((0, 1))
         return scores.mean((0, 1)), proxy
@@ -131,14 +131,16 @@ class ScoreFunctionBridge(GradientBridge):
         # is drawn twice from the same seeds rather than kept.
         seeds = self._seeds(mean)
         scores = torch.cat(
-            [critic(mean + self.sigma * e, 2) for e in self._noise(mean, seeds)]
+            [wide(critic(mean + self.sigma * e, 2)) for e in self._noise(mean, seeds)]
         )
         weights = (scores - self.baseline(scores)) / (self.sigma * self.num_draws)
         pull = torch.zeros((), device=mean.device)
         start = 0
         for noise in self._noise(mean, seeds):
             stop = start + len(noise)
-            pull = pull + combine(weights[start:stop].flatten(0, 1), noise.flatten(0, 1))
+            pull = pull + combine(
+                weights[start:stop].flatten(0, 1), noise.flatten(0, 1)
+            )
             start = stop
         return scores.mean((0, 1)), pull
 
