@@ -25,6 +25,8 @@ _BLOCK_ELEMENTS = 2**20
 class Directions(ABC):
     """A family of directions: how many, how they are drawn, and their weight."""
 
+    deterministic = False
+
     @abstractmethod
     def count(self, dim: int) -> int:
         """The number of directions K for samples of `dim` elements."""
@@ -56,6 +58,8 @@ def directions_per_block(like: Float[Tensor, "batch *event"]) -> int:
 
 class CoordinateDirections(Directions):
     """The coordinate axes, all d of them: deterministic, and exact on linear critics."""
+
+    deterministic = True
 
     def count(self, dim: int) -> int:
         """One for each element of a sample."""
@@ -127,7 +131,11 @@ class SphereDirections(_RandomDirections):
     ) -> Float[Tensor, "directions batch *event"]:
         """Directions of length sqrt(d)."""
         flat = torch.randn(
-            stop - start, len(like), like[0].numel(), dtype=like.dtype, device=like.device
+            stop - start,
+            len(like),
+            like[0].numel(),
+            dtype=like.dtype,
+            device=like.device,
         )
         radius = flat.shape[-1] ** 0.5
         flat *= radius / torch.linalg.vector_norm(flat, dim=-1, keepdim=True)
@@ -142,22 +150,30 @@ class OrthonormalDirections(_RandomDirections):
     is drawn as a whole: memory grows with K.
     """
 
+    def count(self, dim: int) -> int:
+        """`num_directions`.
+
+        Raises:
+            ValueError: so many directions cannot be orthogonal in `dim` dimensions.
+        """
+        if self.num_directions > dim:
+            raise ValueError(
+                f"num_directions is {self.num_directions}, and only {dim} directions can "
+                f"be orthogonal in {dim} dimensions; use at most {dim}"
+            )
+        return self.num_directions
+
     def blocks(
         self, like: Float[Tensor, "batch *event"]
     ) -> Iterator[Float[Tensor, "directions batch *event"]]:
         """One block: a frame for each sample."""
-        yield self.draw(0, self.num_directions, like)
+        yield self.draw(0, self.count(like[0].numel()), like)
 
     def draw(
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]
     ) -> Float[Tensor, "directions batch *event"]:
         """Orthogonal directions from the QR decomposition of a Gaussian matrix."""
         dim = like[0].numel()
-        if stop > dim:
-            raise ValueError(
-                f"num_directions is {stop}, and only {dim} directions can be orthogonal "
-                f"in {dim} dimensions; use at most {dim}"
-            )
         wide = torch.promote_types(like.dtype, torch.float32)
         gaussian = torch.randn(
             len(like), dim, stop - start, dtype=wide, device=like.device
