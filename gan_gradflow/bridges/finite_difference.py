@@ -12,22 +12,25 @@ difference is unbiased for every h. The value is f(x) where x itself is asked (f
 and the mean of the scores around x otherwise: E f(x + h u) = f(x) + O(h^2).
 """
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner
+from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner, wide
 from gan_gradflow.bridges.directions import Directions
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
 
 # Rounding error eps / h against truncation h (forward) or h^2 (central), on a critic
-# whose scores and curvature are of order one. `benchmarks/steps.py` measures them.
+# whose scores and curvature are of order one: `benchmarks/steps.py` measures them. For
+# float32 longer than the best, as many GPUs multiply it with the mantissa of float16.
 _DEFAULT_STEPS = {  # dtype: (forward, central)
-    torch.bfloat16: (1.0, 1.0),
-    torch.float16: (2e-1, 5e-1),
-    torch.float32: (1e-2, 1e-1),
-    torch.float64: (1e-7, 1e-4),
+    torch.bfloat16: (1e-1, 2e-1),
+    torch.float16: (5e-2, 1e-1),
+    torch.float32: (5e-3, 2e-2),
+    torch.float64: (5e-8, 1e-5),
 }
 
 
@@ -59,13 +62,16 @@ class FiniteDifferenceBridge(GradientBridge):
         per_sample=True,
     )
 
-    def __init__(self, directions: Directions, central: bool, step: float | None) -> None:
+    def __init__(
+        self, directions: Directions, central: bool, step: float | None
+    ) -> None:
         super().__init__()
         if step is not None and not step > 0:
             raise ValueError(
-                f"step must be positive, got {step}; try 1e-1 for float32 images, or "
+                f"step must be positive, got {step}; try 2e-2 for float32 images, or "
                 "null to choose by dtype"
             )
+        self.traits = replace(self.traits, deterministic=directions.deterministic)
         self.directions = directions
         self.central = central
         self.step = step
@@ -81,7 +87,7 @@ class FiniteDifferenceBridge(GradientBridge):
             )
         x = emission.detach()
         difference = self._central if self.central else self._forward
-        losses, pull = difference(critic, x, self._step_for(x.dtype))
+        losses, pull = difference(critic, x, self.step_for(x))
         return losses, inner(pull, emission)
 
     def queries_per_sample(self, dim: int) -> int:
@@ -89,25 +95,30 @@ class FiniteDifferenceBridge(GradientBridge):
         num_directions = self.directions.count(dim)
         return 2 * num_directions if self.central else num_directions + 1
 
-    def _step_for(self, dtype: torch.dtype) -> float:
+    def step_for(self, x: Float[Tensor, "batch *event"]) -> float:
+        """The step h: the one given, or the default for the critic's precision at x."""
         if self.step is not None:
             return self.step
-        return _DEFAULT_STEPS[dtype][1 if self.central else 0]
+        dtype, device = x.dtype, x.device.type
+        if dtype is torch.float32 and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        forward, central = _DEFAULT_STEPS[dtype]
+        return central if self.central else forward
 
     def _central(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         dim = x[0].numel()
         total = pull = torch.zeros((), device=x.device)
         for u in self.directions.blocks(x):
             shift = step * u
-            scores = critic(torch.stack([x + shift, x - shift]), num_query_dims=2)
+            scores = wide(critic(torch.stack([x + shift, x - shift]), num_query_dims=2))
             total = total + scores.sum((0, 1))
             pull = pull + combine((scores[0] - scores[1]) / (2 * step), u)
         losses = total / self.queries_per_sample(dim)
         return losses, pull * self.directions.weight(dim)
 
     def _forward(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
-        losses, pull = critic(x), torch.zeros((), device=x.device)
+        losses, pull = wide(critic(x)), torch.zeros((), device=x.device)
         for u in self.directions.blocks(x):
-            scores = critic(x + step * u, num_query_dims=1)
+            scores = wide(critic(x + step * u, num_query_dims=1))
             pull = pull + combine((scores - losses) / step, u)
         return losses, pull * self.directions.weight(x[0].numel())
