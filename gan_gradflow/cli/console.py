@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from rich.table import Table
 
 def quiet_libraries() -> None:
     """Let Lightning's warnings through once, and its announcements not at all."""
+    # Lightning 2.6 asks torch's tree utilities in a way that newer torch calls old.
+    warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

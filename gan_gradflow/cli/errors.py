@@ -4,9 +4,11 @@
 nothing was run; 130 and 143 ended by Ctrl-C and SIGTERM.
 """
 
+import contextlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,15 +42,34 @@ def run_and_explain(command: str, app: Callable[[], None], arguments: list[str])
     except RunError as error:
         print(f"gan-gradflow {command}: {error}", file=sys.stderr)
         return error.code
-    except (ConfigError, HydraException, OmegaConfBaseException, OSError) as error:
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        expected = (ConfigError, HydraException, OmegaConfBaseException, OSError)
+        if not isinstance(error, expected) and not _before_the_command(error):
+            raise
         message = _explain(error, command, arguments)
         print(f"gan-gradflow {command}: {message}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     finally:
         sys.argv = whole
     return 0
+
+
+@contextlib.contextmanager
+def checking(command: str, run_dir: str) -> Iterator[None]:
+    """Leave with exit code 2 and one message, and no empty folder, on a ConfigError.
+
+    It leaves by SystemExit because Hydra prints a paragraph of its own about anything
+    else, and because a sweep is not to go on with a configuration that cannot be.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        with contextlib.suppress(OSError):
+            Path(run_dir).rmdir()
+        print(f"gan-gradflow {command}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def nearest(key: str, valid: Iterable[str]) -> str:
@@ -68,8 +89,15 @@ def root_cause(error: BaseException) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
+def _before_the_command(error: BaseException) -> bool:
+    """Whether an exception comes from composing the configuration, not from our code."""
+    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ours = [f for f in frames if f"{os.sep}gan_gradflow{os.sep}" in f]
+    return len(ours) == 0 or all(Path(f).name in ("errors.py", "__init__.py") for f in ours)
+
+
 def _explain(error: BaseException, command: str, arguments: list[str]) -> str:
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.strerror or error}: {error.filename or 'a file or folder'}"
     text = str(error).strip()
     unknown = re.search(r"Could not override '([^']+)'", text)

@@ -1,6 +1,5 @@
 """`gan-gradflow sample checkpoint=...`: a grid, single images or an array of samples."""
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from gan_gradflow.cli import CONFIG_DIR
-from gan_gradflow.cli.errors import ConfigError
+from gan_gradflow.cli.errors import ConfigError, checking
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:
@@ -30,14 +29,9 @@ TOP_LEVEL: dict[str, Any] = {
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="sample")
 def app(cfg: DictConfig) -> None:
     """Check the configuration and draw."""
-    folder = Path(cfg.run_dir)
-    try:
+    with checking("sample", cfg.run_dir):
         for path in sample(validate(cfg, TOP_LEVEL)):
             print(path)
-    except ConfigError:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-        raise
 
 
 def sample(config: dict[str, Any]) -> list[Path]:

@@ -3,7 +3,6 @@
 Hydra in, `train(config)` in the middle, a summary out.
 """
 
-import contextlib
 import json
 import logging
 import time
@@ -14,7 +13,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gan_gradflow.cli import CONFIG_DIR
-from gan_gradflow.cli.errors import ConfigError, RunError
+from gan_gradflow.cli.errors import ConfigError, RunError, checking
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:
@@ -49,13 +48,8 @@ TOP_LEVEL: dict[str, Any] = {
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
 def app(cfg: DictConfig) -> float | None:
     """Check the configuration and train; the final figure, for sweepers that want one."""
-    run_dir = Path(cfg.run_dir)
-    try:
-        config = validate(cfg, TOP_LEVEL)
-        summary = train(config)
-    except ConfigError:
-        _leave_no_empty_folder(run_dir)
-        raise
+    with checking("train", cfg.run_dir):
+        summary = train(validate(cfg, TOP_LEVEL))
     return summary["quality"].get(summary["primary"])
 
 
@@ -118,8 +112,3 @@ def _fit(
         return RunError(message, code=128 + stop.received)
     return None
 
-
-def _leave_no_empty_folder(folder: Path) -> None:
-    """Take away a folder that was made for a run that never started."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()

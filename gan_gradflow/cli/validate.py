@@ -111,8 +111,9 @@ def _check_type(path: str, value: Any, hint: Any) -> None:
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return
     wants_bool = hint is bool or "bool" in str(hint)
+    forms = [value, tuple(value)] if isinstance(value, list) else [value]
     try:
-        fits = is_bearable(value, hint, conf=_CONF)
+        fits = any(is_bearable(form, hint, conf=_CONF) for form in forms)
     except BeartypeException:  # a hint that cannot be checked at run time
         return
     if not fits or (isinstance(value, bool) and not wants_bool):

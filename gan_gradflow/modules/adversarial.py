@@ -12,7 +12,6 @@ have gone.
 import logging
 
 import lightning as L
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +22,7 @@ from torch.optim import Optimizer
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.critic import Critic
 from gan_gradflow.datamodules.base import Batch
+from gan_gradflow.datamodules.seeding import generator_for, seed_for
 from gan_gradflow.modules.checkpoint import FORMAT
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
@@ -94,8 +94,15 @@ class AdversarialModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration."""
         for_generator, for_discriminator = self._optimizers()
-        torch.manual_seed(derive_seed(self.seed, self.global_step, self.global_rank))
-        latents = self._latents(len(batch.reals[0]))
+        iteration, rank = self.global_step, self.global_rank
+        torch.manual_seed(seed_for(self.seed, "draws", iteration, rank))
+        latents = iteration_latents(
+            self.seed,
+            iteration,
+            shape=(self.n_critic + 1, len(batch.reals[0]), self.generator.latent_dim),
+            rank=rank,
+            world_size=self.trainer.world_size,
+        ).to(self.device)
         scalars: dict[str, Tensor] = {}
         for reals, z in zip(batch.reals, latents[:-1], strict=True):
             scalars |= self._update_discriminator(reals, z, for_discriminator)
@@ -170,18 +177,6 @@ class AdversarialModule(L.LightningModule):
         with torch.no_grad():
             return (self.discriminator(reals),)
 
-    def _latents(self, batch: int) -> Float[Tensor, "phases batch latent_dim"]:
-        """Fresh latents for each update: this rank's rows of the global batch's."""
-        world_size, rank = self.trainer.world_size, self.global_rank
-        seed = derive_seed(self.seed, self.global_step)
-        drawn = torch.randn(
-            self.n_critic + 1,
-            batch * world_size,
-            self.generator.latent_dim,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        return drawn[:, rank * batch : (rank + 1) * batch].to(self.device)
-
     def _require_finite(self, name: str, value: Tensor) -> None:
         if not torch.isfinite(value):
             raise NonFiniteError(
@@ -222,9 +217,26 @@ class AdversarialModule(L.LightningModule):
         self.critic.queries = checkpoint["gan_gradflow"]["queries"]
 
 
-def derive_seed(*entropy: int) -> int:
-    """A seed that differs wherever any of the integers differs."""
-    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
+def iteration_latents(
+    seed: int, iteration: int, *, shape: tuple[int, int, int], rank: int, world_size: int
+) -> Float[Tensor, "phases batch latent_dim"]:
+    """Fresh latents for each update of an iteration: one rank's rows of the global batch.
+
+    Args:
+        seed: the run's.
+        iteration: which iteration they are for.
+        shape: phases, samples in this rank's batch, elements of a latent.
+        rank: which process asks.
+        world_size: how many processes share the global batch.
+    """
+    phases, batch, latent_dim = shape
+    drawn = torch.randn(
+        phases,
+        batch * world_size,
+        latent_dim,
+        generator=generator_for(seed, "latents", iteration),
+    )
+    return drawn[:, rank * batch : (rank + 1) * batch]
 
 
 def watch(emission: Emission) -> list[Tensor]:
