@@ -1,1 +1,1 @@
-"""TODO"""
+"""Data sets in memory, and the batches that each training iteration sees."""
