@@ -3,7 +3,7 @@
 import lightning as L
 import torch
 
-from gan_gradflow.metrics.base import SampleQuality
+from gan_gradflow.metrics.base import Reals, SampleQuality
 
 
 class QualityReport(L.Callback):
@@ -35,10 +35,19 @@ class QualityReport(L.Callback):
         self.latest: dict[str, float] = {}
         self.floor: dict[str, float] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure the reals, once."""
-        self.metric.prepare(trainer.datamodule)
+    def prepare(self, data: Reals) -> None:
+        """Measure the reals, once.
+
+        Raises:
+            ValueError: the measure does not fit these data.
+        """
+        self.metric.prepare(data)
         self.floor = self.metric.floor()
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the floor."""
+        if not self.floor:
+            self.prepare(trainer.datamodule)
         for name, value in self.floor.items():
             for logger in trainer.loggers:
                 logger.log_metrics({f"quality_floor/{name}": value}, step=0)
@@ -51,6 +60,9 @@ class QualityReport(L.Callback):
             step = {"step": float(trainer.global_step)}
             named = {f"quality/{name}": v for name, v in self.latest.items()}
             pl_module.log_dict(named | step)
+            if self.metric.primary is not None:  # for checkpoints, whatever its name
+                best = self.latest[self.metric.primary]
+                pl_module.log("quality/primary", best, logger=False)
 
     def measure(self, pl_module: L.LightningModule) -> dict[str, float]:
         """The figures of the averaged generator as it is now."""

@@ -40,9 +40,10 @@ class SampleGrid(L.Callback):
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the reals, once a run."""
+        reals = trainer.datamodule.held_out_floats(slice(self.num_samples))
+        self._reach = float(reals.abs().max())
         if trainer.is_global_zero and not (self.folder / "reals.png").exists():
-            reals = trainer.datamodule.held_out_floats(slice(self.num_samples))
-            self._show(trainer, "reals", picture(reals), "reals.png")
+            self._show(trainer, "reals", picture(reals, self._reach), "reals.png")
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Show the fakes, if it is time to."""
@@ -61,7 +62,7 @@ class SampleGrid(L.Callback):
         for name, averaged in (("raw", False), ("averaged", True)):
             fakes = pl_module.generator.sample(latents, averaged=averaged)
             file = f"iteration_{trainer.global_step:07d}_{name}.png"
-            path = self._show(trainer, f"fakes/{name}", picture(fakes), file)
+            path = self._show(trainer, f"fakes/{name}", picture(fakes, self._reach), file)
         return path
 
     def _show(self, trainer: L.Trainer, tag: str, grid: Tensor, file: str) -> Path:
@@ -73,25 +74,33 @@ class SampleGrid(L.Callback):
         return self.folder / file
 
 
-def picture(samples: Float[Tensor, "n *event"]) -> Float[Tensor, "3 height width"]:
-    """A picture of samples in [0, 1]: images side by side, or points in the plane."""
+def picture(
+    samples: Float[Tensor, "n *event"], reach: float = 1.0
+) -> Float[Tensor, "3 height width"]:
+    """A picture of samples in [0, 1]: images side by side, or points in the plane.
+
+    Args:
+        samples: images in [-1, 1], or vectors of which the first two elements are drawn.
+        reach: the largest coordinate that the picture of points has to hold.
+    """
     samples = samples.detach().float().cpu()
     if samples.ndim == 4:
         columns = max(1, round(len(samples) ** 0.5))
         return make_grid(
             samples, nrow=columns, normalize=True, value_range=(-1, 1), pad_value=0.5
         )
-    return _scatter(samples.flatten(1))
+    return _scatter(samples.flatten(1), 1.2 * reach)
 
 
 def _scatter(
-    points: Float[Tensor, "n dim"], size: int = 320
+    points: Float[Tensor, "n dim"], reach: float, size: int = 320
 ) -> Float[Tensor, "3 height width"]:
-    """Dots at the first two coordinates, on a square that holds the points."""
-    reach = 1.2 * points[:, :2].abs().max().clamp(min=1e-6)
+    """Dots at the first two coordinates; those beyond the edge lie on it."""
+    if points.shape[1] == 1:
+        points = points.expand(-1, 2)
     place = ((points[:, :2] / reach + 1) / 2 * (size - 3)).long().clamp(0, size - 3)
-    picture = torch.ones(size, size)
+    dots = torch.ones(size, size)
     for dx in range(3):
         for dy in range(3):
-            picture[size - 3 - place[:, 1] + dy, place[:, 0] + dx] = 0
-    return picture.expand(3, -1, -1).clone()
+            dots[size - 3 - place[:, 1] + dy, place[:, 0] + dx] = 0
+    return dots.expand(3, -1, -1).clone()

@@ -6,6 +6,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from gan_gradflow.callbacks.quality import QualityReport
+
 _LAYOUT = {
     "players": {
         "losses": ["Multiline", [r"loss/(generator|discriminator|penalty)"]],
@@ -21,24 +23,26 @@ _LAYOUT = {
 
 
 class TensorBoardPages(L.Callback):
-    """A custom-scalars layout, and the configuration beside the final figure.
-
-    Args:
-        metric: the figure that the HPARAMS page shows for each run; null for none.
-    """
-
-    def __init__(self, metric: str | None) -> None:
-        self.metric = metric
+    """A custom-scalars layout, and the configuration beside the quality's main figure."""
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write both before the first figure."""
         if not trainer.is_global_zero:
             return
-        figures = {} if self.metric is None else {self.metric: math.nan}
+        primary = primary_of(trainer)
+        figures = {} if primary is None else {f"quality/{primary}": math.nan}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_custom_scalars(_LAYOUT)
                 logger.log_hyperparams(_flat(pl_module.hparams["config"]), figures)
+
+
+def primary_of(trainer: L.Trainer) -> str | None:
+    """The name of the quality's main figure, if quality is measured."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, QualityReport):
+            return callback.metric.primary
+    return None
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

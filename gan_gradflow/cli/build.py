@@ -1,11 +1,14 @@
 """From a checked configuration to the parts of a run."""
 
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import lightning as L
 import torch
 from hydra.utils import instantiate
 
+from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.cli.errors import ConfigError, root_cause
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.discriminator import DiscriminatorModule
@@ -13,8 +16,8 @@ from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.types import Access
 
 
-def build(config: dict[str, Any], key: str) -> Any:
-    """Instantiate the node at `key`.
+def build(config: dict[str, Any], key: str, name: str | None = None) -> Any:
+    """Instantiate the node at `key`, which messages call `name`.
 
     Raises:
         ConfigError: the class refused its arguments; the message is its own.
@@ -22,7 +25,7 @@ def build(config: dict[str, Any], key: str) -> Any:
     try:
         return instantiate(config[key], _convert_="all")
     except Exception as error:
-        raise ConfigError(f"{key}: {root_cause(error)}") from error
+        raise ConfigError(f"{name or key}: {root_cause(error)}") from error
 
 
 def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
@@ -35,6 +38,7 @@ def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
     try:
         datamodule.prepare_data()
         datamodule.setup("fit")
+        datamodule.train_dataloader()
     except (ValueError, OSError) as error:
         raise ConfigError(f"data: {error}") from error
     return datamodule
@@ -52,7 +56,7 @@ def build_generator(config: dict[str, Any]) -> GeneratorModule:
     try:
         return GeneratorModule(
             _in_memory_format(network, config),
-            build(config["optimizer"], "generator"),
+            _build_optimizer(config, "generator", network),
             config["average_decay"],
             config["clip_norm"]["generator"],
         )
@@ -71,7 +75,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             _in_memory_format(network, config),
             build(config, "objective"),
             build(config, "penalty"),
-            build(config["optimizer"], "discriminator"),
+            _build_optimizer(config, "discriminator", network),
             config["clip_norm"]["discriminator"],
         )
         module = AdversarialModule(
@@ -86,14 +90,35 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    dim = math.prod(config["data"]["event_shape"])
+    needed = bridge.queries_per_sample(dim) * config["data"]["batch_size"]
+    if critic["budget"] is not None and critic["budget"] < needed:
+        raise ConfigError(
+            f"critic.budget is {critic['budget']}, and one iteration takes {needed} "
+            "queries; raise the budget, or lower data.batch_size or the bridge's number "
+            "of queries"
+        )
     module.save_hyperparameters({"config": config}, logger=False)
     return module
 
 
-def build_callbacks(config: dict[str, Any]) -> list[L.Callback]:
+def build_callbacks(
+    config: dict[str, Any], datamodule: L.LightningDataModule
+) -> list[L.Callback]:
     """Every callback that is configured; a null one is left out."""
     callbacks = config["callbacks"] or {}
-    return [build(callbacks, name) for name, node in callbacks.items() if node]
+    built = [
+        build(callbacks, name, f"callbacks.{name}")
+        for name, node in callbacks.items()
+        if node
+    ]
+    for callback in built:
+        if isinstance(callback, QualityReport):
+            try:
+                callback.prepare(datamodule)
+            except ValueError as error:
+                raise ConfigError(f"metrics: {error}") from error
+    return built
 
 
 def build_trainer(config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
@@ -105,6 +130,18 @@ def build_trainer(config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trai
         )
     except Exception as error:
         raise ConfigError(f"trainer: {root_cause(error)}") from error
+
+
+def _build_optimizer(
+    config: dict[str, Any], player: str, network: torch.nn.Module
+) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:
+    """The maker of a player's optimizer, tried out once so that it fails here if at all."""
+    make = build(config["optimizer"], player, f"optimizer.{player}")
+    try:
+        make(network.parameters())
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"optimizer.{player}: {error}") from error
+    return make
 
 
 def _in_memory_format(

@@ -3,6 +3,8 @@
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,31 @@ def quiet_libraries() -> None:
     """Let Lightning's warnings through once, and its announcements not at all."""
     # Lightning 2.6 asks torch's tree utilities in a way that newer torch calls old.
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+    # Checkpoints are meant to hold the state after the iteration.
+    warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.WARNING)
 
 
-def keep_log(path: Path) -> None:
-    """Write what is logged to the terminal and to a file."""
-    form = logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+@contextmanager
+def kept_log(path: Path) -> Iterator[None]:
+    """Inside, what is logged goes to the terminal and to a file."""
     root = logging.getLogger()
-    root.handlers.clear()
-    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(path)):
+    before, level = root.handlers[:], root.level
+    form = logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S")
+    file = logging.FileHandler(path)
+    root.handlers[:] = [logging.StreamHandler(sys.stdout), file]
+    for handler in root.handlers:
         handler.setFormatter(form)
-        root.addHandler(handler)
     root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+        file.close()
 
 
 def print_summary(summary: dict[str, Any]) -> None:

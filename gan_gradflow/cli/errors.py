@@ -36,7 +36,7 @@ def run_and_explain(command: str, app: Callable[[], None], arguments: list[str])
     """Run a Hydra app on `arguments`; its exit code, after explaining any failure."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
     whole = sys.argv
-    sys.argv = [whole[0], *arguments]
+    sys.argv = [whole[0], *_overrides_last(arguments)]
     try:
         app()
     except RunError as error:
@@ -54,6 +54,26 @@ def run_and_explain(command: str, app: Callable[[], None], arguments: list[str])
     finally:
         sys.argv = whole
     return 0
+
+
+def _overrides_last(arguments: list[str]) -> list[str]:
+    """Hydra reads overrides on one side of its options only; people write both."""
+    takes_value = (
+        "--config-dir",
+        "-cd",
+        "--config-name",
+        "-cn",
+        "--config-path",
+        "-cp",
+    )
+    options, overrides = [], []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        override = "=" in argument or argument[:1] in ("~", "+")
+        if override and argument[:1] != "-" and before not in takes_value:
+            overrides.append(argument)
+        else:
+            options.append(argument)
+    return options + overrides
 
 
 @contextlib.contextmanager
@@ -91,9 +111,13 @@ def root_cause(error: BaseException) -> str:
 
 def _before_the_command(error: BaseException) -> bool:
     """Whether an exception comes from composing the configuration, not from our code."""
-    frames = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
     ours = [f for f in frames if f"{os.sep}gan_gradflow{os.sep}" in f]
-    return len(ours) == 0 or all(Path(f).name in ("errors.py", "__init__.py") for f in ours)
+    return len(ours) == 0 or all(
+        Path(f).name in ("errors.py", "__init__.py") for f in ours
+    )
 
 
 def _explain(error: BaseException, command: str, arguments: list[str]) -> str:
@@ -104,14 +128,22 @@ def _explain(error: BaseException, command: str, arguments: list[str]) -> str:
     if unknown:
         key = unknown.group(1)
         return f"there is no key {key!r}; {_nearest_in_config(key, command, arguments)}"
-    missing = re.search(r"Missing mandatory value: (\S+)", text)
-    if missing:
-        return f"{missing.group(1)} is missing; add {missing.group(1)}=VALUE"
-    lines = [line for line in text.splitlines() if line.strip()]
-    kept = [
-        re.sub(r"\s+", " ", line) for line in lines if "HYDRA_FULL_ERROR" not in line
+    option = re.search(r"Could not find '([^']+)/([^/']+)'", text)
+    if option:
+        group, name = option.groups()
+        return f"{group} has no option {name!r}; {nearest(name, _options(group))}"
+    return plainly(error)
+
+
+def plainly(error: BaseException) -> str:
+    """The lines of an exception's message that tell a user something."""
+    told = [
+        re.sub(r"\s+", " ", line).strip()
+        for line in str(error).splitlines()
+        if line.strip()
+        and not re.search("HYDRA_FULL_ERROR|object_type=|hydra.cc", line)
     ]
-    return "\n  ".join(kept[:12]) or type(error).__name__
+    return "; ".join(told[:6]) or type(error).__name__
 
 
 def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
@@ -119,18 +151,25 @@ def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
     from gan_gradflow.cli import CONFIG_DIR
 
     name = key.lstrip("+~").split("@")[0]
-    groups = [a for a in arguments if re.match(r"^[\w/@.]+=[\w/.-]+$", a)]
-    others = [a for a in groups if a.split("=")[0] != key and _is_group(a)]
+    groups = [a for a in arguments if "=" in a and _is_group(a)]
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        cfg: Any = OmegaConf.to_container(compose(command, others))
+        cfg: Any = OmegaConf.to_container(compose(command, groups))
     keys = list(_dotted(cfg))
-    leaf = [k for k in keys if k.split(".")[-1] == name.split(".")[-1]]
-    near = get_close_matches(name, keys, n=1, cutoff=0.5) or leaf[:1]
-    parent = name.rpartition(".")[0]
-    siblings = [k for k in keys if k.rpartition(".")[0] == parent]
+    parent, _, leaf = name.rpartition(".")
+    beside = [k for k in keys if k.rpartition(".")[0] == parent]
+    near = get_close_matches(leaf, [k.rpartition(".")[2] for k in beside], n=1)
     if near:
-        return f"did you mean {near[0]}?"
-    return f"valid keys are {', '.join(siblings or cfg)}"
+        return f"did you mean {parent}{'.' if parent else ''}{near[0]}?"
+    elsewhere = [k for k in keys if k.rpartition(".")[2] == leaf]
+    if elsewhere:
+        return f"did you mean {elsewhere[0]}?"
+    return f"valid keys are {', '.join(beside or cfg)}"
+
+
+def _options(group: str) -> list[str]:
+    from gan_gradflow.cli import CONFIG_DIR
+
+    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
 
 
 def _is_group(argument: str) -> bool:

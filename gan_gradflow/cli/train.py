@@ -63,10 +63,18 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     import lightning as L
 
     from gan_gradflow.cli import build
-    from gan_gradflow.cli.console import keep_log, print_summary, quiet_libraries
+    from gan_gradflow.cli.console import kept_log, print_summary, quiet_libraries
     from gan_gradflow.cli.summary import summarise
 
     quiet_libraries()
+    for key in ("max_iterations", "n_critic"):
+        if config[key] < 1:
+            raise ConfigError(f"{key} must be at least 1, got {config[key]}")
+    if config["trainer"].get("precision") in ("16", 16, "16-mixed", "16-true"):
+        raise ConfigError(
+            f"trainer.precision is {config['trainer']['precision']}, in which a pull "
+            "underflows; use bf16-mixed or 32-true"
+        )
     run_dir = Path(config["run_dir"])
     if (run_dir / "checkpoints").exists():
         raise ConfigError(
@@ -75,12 +83,12 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     L.seed_everything(config["seed"], verbose=False)
     datamodule = build.build_datamodule(config)
     module = build.build_module(config)
-    trainer = build.build_trainer(config, build.build_callbacks(config))
-    keep_log(run_dir / "train.log")
+    trainer = build.build_trainer(config, build.build_callbacks(config, datamodule))
     OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
-    log.info("training in %s", run_dir)
     started = time.monotonic()
-    failure = _fit(trainer, module, datamodule)
+    with kept_log(run_dir / "train.log"):
+        log.info("training in %s", run_dir)
+        failure = _fit(trainer, module, datamodule)
     summary = summarise(config, trainer, module, time.monotonic() - started)
     (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print_summary(summary)
@@ -111,4 +119,3 @@ def _fit(
         message = f"{name} after iteration {iteration}; {saved}"
         return RunError(message, code=128 + stop.received)
     return None
-

@@ -5,19 +5,19 @@ annotated with; a node without may hold what the packaged configuration holds.
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any, get_type_hints
 
-from beartype import BeartypeConf
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_gradflow.cli.errors import ConfigError, nearest
+from gan_gradflow.cli.errors import ConfigError, nearest, plainly
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-_CONF = BeartypeConf(is_pep484_tower=True)
 
 
 def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,14 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: an unknown or missing key, a value of a wrong type, or a `_target_`
             that cannot be found, naming the key, the value and the way out.
     """
-    plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    try:
+        plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(
+            f"{error.full_key} is missing; add {error.full_key}=VALUE"
+        ) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(plainly(error)) from error
     _check_keys("", plain, top_level)
     _check_targets("", plain)
     return plain
@@ -45,7 +52,7 @@ def _check_keys(path: str, node: dict[str, Any], known: Mapping[str, Any]) -> No
         if isinstance(known[key], Mapping) and isinstance(value, dict):
             _check_keys(f"{path}{key}.", value, known[key])
         else:
-            _check_type(f"{path}{key}", value, known[key])
+            node[key] = _typed(f"{path}{key}", value, known[key])
     for key in known:
         if key not in node:
             raise ConfigError(f"{path}{key} is missing; add {path}{key}=VALUE")
@@ -80,7 +87,7 @@ def _check_signature(path: str, node: dict[str, Any]) -> None:
                 f"there is no key {path}.{key}: {target.__name__} does not take it; "
                 f"{nearest(key, parameters)}"
             )
-        _check_type(f"{path}.{key}", value, hints.get(key, object))
+        node[key] = _typed(f"{path}.{key}", value, hints.get(key, object))
     given = node.keys()
     for name, parameter in parameters.items():
         needed = parameter.default is parameter.empty and not node.get("_partial_")
@@ -105,19 +112,30 @@ def _hints(target: Any) -> dict[str, Any]:
         return {}
 
 
-def _check_type(path: str, value: Any, hint: Any) -> None:
+def _typed(path: str, value: Any, hint: Any) -> Any:
+    """The value, an integer made a float where one is asked for."""
     if isinstance(value, dict) or hint in (object, Any, inspect.Parameter.empty):
-        return
+        return value
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return
-    wants_bool = hint is bool or "bool" in str(hint)
-    forms = [value, tuple(value)] if isinstance(value, list) else [value]
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        forms: list[Any] = [value, float(value)]
+    elif isinstance(value, list):
+        forms = [value, tuple(value)]
+    else:
+        forms = [value]
+    forms = [form for form in forms if _fits(form, hint)]
+    if not forms or (isinstance(value, bool) and "bool" not in str(hint)):
+        name = hint.__name__ if inspect.isclass(hint) else str(hint)
+        kind = name.replace("typing.", "")[:200]
+        raise ConfigError(f"{path} is {value!r}, and it must be {kind}")
+    return value if isinstance(value, list) else forms[0]
+
+
+def _fits(value: Any, hint: Any) -> bool:
     try:
-        fits = any(is_bearable(form, hint, conf=_CONF) for form in forms)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old-fashioned hints elsewhere
+            return is_bearable(value, hint)
     except BeartypeException:  # a hint that cannot be checked at run time
-        return
-    if not fits or (isinstance(value, bool) and not wants_bool):
-        name = getattr(hint, "__name__", None) if inspect.isclass(hint) else str(hint)
-        raise ConfigError(
-            f"{path} is {value!r}, and it must be {str(name).replace('typing.', '')}"
-        )
+        return True

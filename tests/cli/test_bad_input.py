@@ -1,0 +1,118 @@
+"""Bad input: one message with key, value and way out, exit code 2, nothing left behind."""
+
+import gzip
+
+import pytest
+from conftest import ROOT
+
+CASES = {
+    "unknown key": (["n_critc=3"], ["n_critc", "did you mean n_critic?"]),
+    "unknown nested key": (
+        ["bridge=finite_difference", "bridge.stepp=1"],
+        ["bridge.stepp", "bridge.step?"],
+    ),
+    "added key": (["+n_critc=3"], ["n_critc", "n_critic"]),
+    "added nested key": (["+generator.widht=3"], ["generator.widht", "width"]),
+    "unknown option": (["bridge=exat"], ["bridge", "exat", "did you mean exact?"]),
+    "wrong type": (["seed=abc"], ["seed", "abc", "int"]),
+    "wrong nested type": (["data.batch_size=1.5"], ["data.batch_size", "1.5", "int"]),
+    "boolean for a number": (["n_critic=true"], ["n_critic", "True", "int"]),
+    "negative step": (
+        ["bridge=finite_difference", "bridge.step=-1"],
+        ["bridge", "step", "-1", "positive"],
+    ),
+    "zero directions": (
+        ["bridge=finite_difference", "bridge.directions.num_directions=0"],
+        ["num_directions", "0", "at least 1"],
+    ),
+    "zero draws": (
+        ["bridge=score_function", "bridge.num_draws=0"],
+        ["num_draws", "0", "at least 1"],
+    ),
+    "no iterations": (["max_iterations=0"], ["max_iterations", "0"]),
+    "n_critic": (["n_critic=0"], ["n_critic", "0"]),
+    "batch larger than the data": (
+        ["data.batch_size=501"],
+        ["batch_size", "501", "500"],
+    ),
+    "score-only critic": (
+        ["critic.access=scores"],
+        ["critic.access", "finite_difference"],
+    ),
+    "unknown access": (["critic.access=all"], ["critic.access", "all", "gradient"]),
+    "small budget": (
+        ["bridge=finite_difference", "critic.budget=3"],
+        ["critic.budget", "3", "160"],
+    ),
+    "wrong shape": (["data.event_shape=[3]"], ["event_shape", "[3]", "[2]"]),
+    "wrong network": (["generator=dcgan"], ["generator", "event_shape"]),
+    "wrong measure": (["metrics=mnist"], ["metrics"]),
+    "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
+    "clipping": (["clip_norm.generator=0"], ["clip_norm", "0", "positive"]),
+    "average": (["average_decay=1.5"], ["average_decay", "1.5"]),
+    "interval": (
+        ["callbacks.quality.every_n_iterations=0"],
+        ["callbacks.quality", "0"],
+    ),
+    "missing class": (["bridge._target_=nope.Nope"], ["bridge._target_", "nope.Nope"]),
+    "not a class": (["bridge._target_=math.pi"], ["bridge._target_", "math.pi"]),
+    "precision": (["trainer.precision=8"], ["trainer.precision", "8"]),
+    "half precision": (["trainer.precision=16-mixed"], ["precision", "bf16-mixed"]),
+    "devices": (["trainer.devices=none"], ["trainer", "devices"]),
+    "list without brackets": (["seed=1,2"], ["seed=1,2", "--multirun"]),
+    "grammar": (["a=[1"], []),
+    "no key": (["=3"], []),
+    "interpolation": (["seed=${nope}"], ["nope"]),
+    "missing folder of configs": (["--config-dir", "nowhere"], ["nowhere"]),
+}
+
+
+@pytest.mark.parametrize(("overrides", "told"), CASES.values(), ids=CASES)
+def test_bad_input_is_one_clear_message(train, tmp_path, overrides, told) -> None:
+    result = train(*overrides)
+    assert result.code == 2
+    for part in told:
+        assert part in result.err
+    assert "Traceback" not in result.err
+    assert len(result.err.strip().splitlines()) <= 6
+    assert not list((tmp_path / "outputs").glob("*/*"))
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(train, tmp_path) -> None:
+    (tmp_path / "outputs").write_text("a file where a folder should be")
+    result = train()
+    assert result.code == 2
+    assert "outputs" in result.err
+
+
+def test_a_batch_coupling_discriminator_is_refused_single_sample_bridges(cli) -> None:
+    result = cli(
+        "train", "discriminator.norm=batch", "bridge=score_function", "metrics=none"
+    )
+    assert result.code == 2
+    assert "discriminator.norm=group" in result.err
+
+
+def test_an_image_size_that_the_network_cannot_make_is_named(cli) -> None:
+    result = cli("train", "generator.event_shape=[1,30,30]", "metrics=none")
+    assert result.code == 2
+    assert "30" in result.err
+
+
+def test_a_truncated_archive_is_named(cli, tmp_path, monkeypatch) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    whole = gzip.decompress(
+        (ROOT / "data" / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()
+    )
+    (raw / "t10k-images-idx3-ubyte").write_bytes(whole[:1000])
+    monkeypatch.setenv("GAN_GRADFLOW_DATA", str(tmp_path / "data"))
+    result = cli("train", "max_iterations=1")
+    assert result.code == 2
+    assert "t10k-images-idx3-ubyte" in result.err
+
+
+def test_an_unknown_image_folder_is_named(cli) -> None:
+    result = cli("train", "data=image_folder", "data.root=nowhere", "metrics=none")
+    assert result.code == 2
+    assert "nowhere" in result.err

@@ -1,0 +1,197 @@
+"""`gan-gradflow train`: what it leaves behind, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import lightning as L
+import pytest
+import torch
+from conftest import ROOT
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan_gradflow.cli import CONFIG_DIR
+
+BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
+
+
+def test_a_run_leaves_everything_in_its_folder(train, tmp_path) -> None:
+    result = train()
+    assert result.code == 0, result.err
+    folder = tmp_path / "outputs" / "short"
+    for name in (
+        "config.yaml",
+        "summary.json",
+        "train.log",
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "samples/reals.png",
+        "samples/iteration_0000002_raw.png",
+        "samples/iteration_0000004_averaged.png",
+    ):
+        assert (folder / name).stat().st_size > 0, name
+
+
+def test_the_summary_says_what_the_run_did(train, tmp_path) -> None:
+    result = train()
+    summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
+    assert (summary["iterations"], summary["queries"]) == (4, 80)
+    assert summary["quality"].keys() == summary["floor"].keys()
+    assert "reverse kl" in result.out
+    assert "critic queries" in result.out
+
+
+def test_tensorboard_shows_the_gradient_crossing_the_bridge(train, tmp_path) -> None:
+    train()
+    events = EventAccumulator(str(tmp_path / "outputs/short/tensorboard")).Reload()
+    steps = [event.step for event in events.Scalars("pull/norm")]
+    assert steps == [1, 2, 3, 4]
+    assert {
+        "loss/generator",
+        "loss/discriminator",
+        "loss/penalty",
+        "scores/reals",
+        "scores/fakes",
+        "gradient_norm/generator",
+        "gradient_norm/discriminator",
+        "critic/queries",
+        "speed/iterations_per_second",
+        "quality/reverse_kl",
+        "quality_floor/reverse_kl",
+    } <= set(events.Tags()["scalars"])
+    assert set(events.Tags()["images"]) == {"reals", "fakes/raw", "fakes/averaged"}
+    assert "custom_scalars__config__" in events.Tags()["tensors"]
+    assert "_hparams_/experiment" in events.summary_metadata
+
+
+def test_the_checkpoint_counts_iterations_and_loads_as_plain_data(
+    train, tmp_path
+) -> None:
+    train("n_critic=2")
+    path = tmp_path / "outputs/short/checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint["global_step"] == 4
+    assert checkpoint["gan_gradflow"]["queries"] == 80
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_every_bridge_trains(train, bridge) -> None:
+    result = train(f"bridge={bridge}")
+    assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CONFIG_DIR / "experiment").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_experiment_says_how_to_run_it_and_composes(cli, path) -> None:
+    command = f"gan-gradflow train experiment={path.stem}"
+    assert command in path.read_text()
+    assert cli("train", f"experiment={path.stem}", "--cfg", "job").code == 0
+
+
+def test_a_sweep_gives_each_job_a_folder(train, tmp_path) -> None:
+    result = train("-m", "seed=1,2", "bridge=exact,finite_difference")
+    assert result.code == 0, result.err
+    summaries = sorted((tmp_path / "outputs/short").glob("*/summary.json"))
+    assert len(summaries) == 4
+    read = [json.loads(path.read_text()) for path in summaries]
+    assert [s["seed"] for s in read] == [1, 1, 2, 2]
+
+
+def test_a_run_never_writes_into_another(train) -> None:
+    train()
+    result = train()
+    assert result.code == 2
+    assert "holds a run already" in result.err
+
+
+def test_a_bridge_of_the_users_own_comes_from_config_dir(train, tmp_path) -> None:
+    folder = tmp_path / "mine" / "bridge"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text(
+        "_target_: gan_gradflow.bridges.exact.ExactBridge\n"
+    )
+    result = train("--config-dir", "mine", "bridge=own")
+    assert result.code == 0, result.err
+
+
+class StopAt(L.Callback):
+    """Sends this process a signal at an iteration."""
+
+    def __init__(self, iteration: int, number: int) -> None:
+        self.iteration, self.number = iteration, number
+
+    def on_train_batch_start(self, trainer, *_) -> None:
+        if trainer.global_step == self.iteration:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_finishes_the_iteration_and_saves(
+    train, tmp_path, number, code
+) -> None:
+    stop = f"{{_target_: test_train.StopAt, iteration: 2, number: {int(number)}}}"
+    result = train(f"+callbacks.stop_at={stop}")
+    path = tmp_path / "outputs/short/checkpoints/last.ckpt"
+    assert result.code == code
+    assert str(path) in result.err
+    assert torch.load(path, weights_only=True)["global_step"] == 3
+
+
+class NaNCritic(torch.nn.Module):
+    """Scores that are NaN from a call on."""
+
+    def __init__(self, calls: int, width: int) -> None:
+        super().__init__()
+        self.layer, self.left = torch.nn.Linear(2, width), calls
+
+    def forward(self, samples):
+        self.left -= 1
+        scores = self.layer(samples).squeeze(-1)
+        return scores * (float("nan") if self.left < 0 else 1)
+
+
+@pytest.mark.parametrize("bridge", ["exact", "finite_difference"])
+def test_a_critic_gone_wrong_ends_the_run_with_a_checkpoint(
+    train, tmp_path, bridge
+) -> None:
+    folder = tmp_path / "mine" / "discriminator"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text(
+        "_target_: test_train.NaNCritic\ncalls: 6\nwidth: 1\n"
+    )
+    settings = ("penalty=none", "objective=nonsaturating", f"bridge={bridge}")
+    result = train("--config-dir", "mine", "discriminator=own", *settings)
+    path = tmp_path / "outputs/short/checkpoints/last.ckpt"
+    assert result.code == 1
+    assert "iteration 3" in result.err
+    assert "nan" in result.err.lower()
+    assert torch.load(path, weights_only=True)["global_step"] == 2
+    assert (tmp_path / "outputs/short/summary.json").exists()
+
+
+@pytest.mark.slow
+def test_the_main_job_runs_on_the_embedded_digits(cli, tmp_path) -> None:
+    result = cli(
+        "train", "max_iterations=2", "run_name=main", "metrics.num_samples=500"
+    )
+    assert result.code == 0, result.err
+    summary = json.loads((tmp_path / "outputs/main/summary.json").read_text())
+    assert summary["quality"]["frechet_distance"] > summary["floor"]["frechet_distance"]
+
+
+@pytest.mark.slow
+def test_the_script_for_torchrun_is_the_command(tmp_path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "train.py", "--cfg", "job"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "n_critic: 1" in done.stdout
