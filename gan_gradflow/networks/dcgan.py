@@ -9,8 +9,7 @@ With w the width and m the number of doublings from the smallest map to the imag
 
 28 pixels come from maps of side 7 (m = 2), 32 from 4 (m = 3), 64 from 4 (m = 4). As in
 Radford et al., ICLR 2016, ReLU in the generator, leaky ReLU (0.2) in the discriminator,
-and no norm at the image. On a CPU both are about 1.6 times faster in the channels-last
-memory format.
+and no norm at the image. On a CPU both are faster in the channels-last memory format.
 """
 
 from collections.abc import Sequence
