@@ -100,7 +100,7 @@ class Critic:
             dtype = torch.promote_types(samples.dtype, torch.float32)
             asked = samples.to(dtype) if samples.is_floating_point() else samples
             # Copies: neither side may write to what the other keeps.
-            losses = np.array(function(np.array(asked.cpu())))
+            losses = np.array(function(asked.cpu().numpy().copy()))
             return torch.as_tensor(losses, dtype=dtype, device=samples.device)
 
         return cls(scored, access=Access.SCORES, budget=budget, chunk_size=chunk_size)
@@ -159,7 +159,7 @@ class Critic:
         if self.chunk_size is None or len(flat) <= self.chunk_size:
             return self._answer(flat, context)
         chunks = [tensor.split(self.chunk_size) for tensor in (flat, *context)]
-        return torch.cat([self._answer(c[0], list(c[1:])) for c in zip(*chunks)])
+        return torch.cat([self._answer(c[0], list(c[1:])) for c in zip(*chunks, strict=True)])
 
     def _answer(self, flat: Tensor, context: list[Tensor]) -> Tensor:
         try:

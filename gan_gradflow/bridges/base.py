@@ -41,6 +41,11 @@ class Traits:
         returns: what comes back over the boundary.
         per_sample: the pull on a sample is estimated from that sample's own loss alone,
             so a critic that couples the samples of a batch is refused.
+        stand_ins: the critic scores stand-ins drawn from what the whole batch has in
+            common: a loss says nothing about the sample in its row, and a weight on it
+            moves every sample.
+        any_emission: any floating-point tensor is a good emission; otherwise the parts
+            that the bridge is built of fit some emissions only.
     """
 
     access: Access
@@ -50,6 +55,8 @@ class Traits:
     crosses: str
     returns: str
     per_sample: bool
+    stand_ins: bool = False
+    any_emission: bool = True
 
 
 class GradientBridge(nn.Module, ABC):

@@ -4,9 +4,11 @@ Every family is scaled so that its directions u_1 .. u_K in R^d satisfy
 
     E[ weight * sum_k u_k u_k^T ] = identity,
 
-so weight * sum_k <g, u_k> u_k has expectation g for every g, whatever the family. With
-K directions the cosine with g has E[cos^2] = K / (K + d + 1) for Gaussian directions,
-K / (K + d - 1) for Rademacher and sphere, K / d for orthonormal ones.
+so ghat = weight * sum_k <g, u_k> u_k has expectation g for every g, whatever the family.
+Its relative variance E|ghat - g|^2 / |g|^2 is (d + 1) / K for Gaussian directions,
+(d - 1) / K for Rademacher and sphere, d / K - 1 for orthonormal ones. The cosine with g
+has E[cos^2] = 1 / (1 + relative variance): K / d exactly for orthonormal directions,
+K / (K + d +- 1) in the limit of large d for the others.
 
 Directions come in blocks of bounded memory. A block depends on the shape of the emission
 and the seed alone, never on how the critic cuts its questions into chunks.
@@ -145,7 +147,7 @@ class SphereDirections(_RandomDirections):
 class OrthonormalDirections(_RandomDirections):
     """K <= d orthogonal directions of length sqrt(d), uniform over all such frames.
 
-    E[cos^2] = K / d, so K = d gives the exact gradient of a linear critic, where other
+    Relative variance d / K - 1, so K = d gives the exact gradient of a linear critic, where other
     random families would have relative variance 1; at K << d they gain nothing. A frame
     is drawn as a whole: memory grows with K.
     """

@@ -1,1 +1,1 @@
-"""TODO"""
+"""How good the samples are: figures of a generator's fakes against reals."""

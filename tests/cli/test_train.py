@@ -176,9 +176,8 @@ def test_a_critic_gone_wrong_ends_the_run_with_a_checkpoint(
 
 @pytest.mark.slow
 def test_the_main_job_runs_on_the_embedded_digits(cli, tmp_path) -> None:
-    result = cli(
-        "train", "max_iterations=2", "run_name=main", "metrics.num_samples=500"
-    )
+    short = ("max_iterations=2", "trainer.log_every_n_steps=1", "metrics.num_samples=500")
+    result = cli("train", "run_name=main", *short)
     assert result.code == 0, result.err
     summary = json.loads((tmp_path / "outputs/main/summary.json").read_text())
     assert summary["quality"]["frechet_distance"] > summary["floor"]["frechet_distance"]
