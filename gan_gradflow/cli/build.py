@@ -69,6 +69,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
     critic = config["critic"]
     generator = build_generator(config)
     network = build(config, "discriminator")
+    _try_out(network, config["data"]["event_shape"])
     bridge = build(config, "bridge")
     try:
         discriminator = DiscriminatorModule(
@@ -142,6 +143,25 @@ def _build_optimizer(
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"optimizer.{player}: {error}") from error
     return make
+
+
+def _try_out(discriminator: torch.nn.Module, event_shape: list[int]) -> None:
+    """Let the discriminator score two samples, so that a misfit shows before the run."""
+    discriminator.eval()
+    try:
+        with torch.no_grad():
+            scores = discriminator(torch.zeros(2, *event_shape))
+    except Exception as error:
+        raise ConfigError(
+            f"discriminator: it cannot score samples of {event_shape}: {error}"
+        ) from error
+    finally:
+        discriminator.train()
+    if scores.shape != (2,):
+        raise ConfigError(
+            f"discriminator: it scores 2 samples with {list(scores.shape)}; it must "
+            "return one score for each, [2]"
+        )
 
 
 def _in_memory_format(

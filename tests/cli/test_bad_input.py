@@ -46,6 +46,10 @@ CASES = {
     ),
     "wrong shape": (["data.event_shape=[3]"], ["event_shape", "[3]", "[2]"]),
     "wrong network": (["generator=dcgan"], ["generator", "event_shape"]),
+    "misfit discriminator": (
+        ["discriminator.event_shape=[5]"],
+        ["discriminator", "[2]"],
+    ),
     "wrong measure": (["metrics=mnist"], ["metrics"]),
     "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
     "clipping": (["clip_norm.generator=0"], ["clip_norm", "0", "positive"]),
