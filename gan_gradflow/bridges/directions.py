@@ -147,9 +147,9 @@ class SphereDirections(_RandomDirections):
 class OrthonormalDirections(_RandomDirections):
     """K <= d orthogonal directions of length sqrt(d), uniform over all such frames.
 
-    Relative variance d / K - 1, so K = d gives the exact gradient of a linear critic, where other
-    random families would have relative variance 1; at K << d they gain nothing. A frame
-    is drawn as a whole: memory grows with K.
+    Relative variance d / K - 1, so K = d gives the exact gradient of a linear critic,
+    where other random families would have relative variance 1; at K << d they gain
+    nothing. A frame is drawn as a whole: memory grows with K.
     """
 
     def count(self, dim: int) -> int:
