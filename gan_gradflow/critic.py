@@ -159,7 +159,9 @@ class Critic:
         if self.chunk_size is None or len(flat) <= self.chunk_size:
             return self._answer(flat, context)
         chunks = [tensor.split(self.chunk_size) for tensor in (flat, *context)]
-        return torch.cat([self._answer(c[0], list(c[1:])) for c in zip(*chunks, strict=True)])
+        return torch.cat(
+            [self._answer(c[0], list(c[1:])) for c in zip(*chunks, strict=True)]
+        )
 
     def _answer(self, flat: Tensor, context: list[Tensor]) -> Tensor:
         try:
