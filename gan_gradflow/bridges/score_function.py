@@ -16,7 +16,7 @@ Antithetic draws come in pairs mirrored at the mean; constants then cancel withi
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import (
     Cauchy,
@@ -120,7 +120,7 @@ class ScoreFunctionBridge(GradientBridge):
         proxy = (weights * emission.log_prob(draws)).sum((0, 1))
         return scores.mean((0, 1)), proxy
 
-    def _draws(self, emission: Distribution) -> Float[Tensor, "groups members ..."]:
+    def _draws(self, emission: Distribution) -> Shaped[Tensor, "groups members ..."]:
         if not self.antithetic:
             return emission.sample((self.num_draws, 1))
         draws = emission.sample((self.num_draws // 2, 1))
