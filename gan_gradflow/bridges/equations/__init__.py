@@ -1,0 +1,1 @@
+"""Equations that may stand between the networks."""
