@@ -57,9 +57,11 @@ class QualityReport(L.Callback):
         last = trainer.global_step == trainer.max_steps
         if last or trainer.global_step % self.every_n_iterations == 0:
             self.latest = self.measure(pl_module)
-            step = {"step": float(trainer.global_step)}
-            named = {f"quality/{name}": v for name, v in self.latest.items()}
-            pl_module.log_dict(named | step)
+            for (
+                logger
+            ) in trainer.loggers:  # once each, not at every interval from now on
+                named = {f"quality/{name}": v for name, v in self.latest.items()}
+                logger.log_metrics(named, step=trainer.global_step)
             if self.metric.primary is not None:  # for checkpoints, whatever its name
                 best = self.latest[self.metric.primary]
                 pl_module.log("quality/primary", best, logger=False)

@@ -62,7 +62,9 @@ class SampleGrid(L.Callback):
         for name, averaged in (("raw", False), ("averaged", True)):
             fakes = pl_module.generator.sample(latents, averaged=averaged)
             file = f"iteration_{trainer.global_step:07d}_{name}.png"
-            path = self._show(trainer, f"fakes/{name}", picture(fakes, self._reach), file)
+            path = self._show(
+                trainer, f"fakes/{name}", picture(fakes, self._reach), file
+            )
         return path
 
     def _show(self, trainer: L.Trainer, tag: str, grid: Tensor, file: str) -> Path:

@@ -1,6 +1,5 @@
 """Reading a run's checkpoint: plain tensors and plain data, never code."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 

@@ -77,7 +77,4 @@ class DiscriminatorModule(L.LightningModule):
             real_scores: scores of the reals that the fakes are paired with; None where
                 the objective does not pair them.
         """
-        fake_scores = self(fakes)
-        if real_scores is None:
-            real_scores = fake_scores
-        return self.objective.generator_losses(fake_scores, real_scores)
+        return self.objective.generator_losses(self(fakes), real_scores)
