@@ -12,11 +12,12 @@ proxy is <p, x>). The base class returns
     stop_gradient(losses) + (proxy - stop_gradient(proxy)),
 
 whose value is the losses to the last bit and whose gradient is the proxy's. There is no
-custom autograd function, so `torch.func`, `torch.compile` and double backward see
+custom autograd function in it, so `torch.func`, `torch.compile` and double backward see
 ordinary operations only.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -88,11 +89,23 @@ class GradientBridge(nn.Module, ABC):
     def queries_per_sample(self, dim: int) -> int:
         """Queries that one call spends on each sample of `dim` elements."""
 
-    def exposed(self, emission: Emission) -> Tensor:
-        """What the discriminator's side may see of an emission; it trains on this."""
+    def samples(self, emission: Emission) -> Tensor:
+        """The samples that an emission stands for: what a trained generator is used for."""
         if isinstance(emission, Distribution):
             return emission.sample()
         return emission.detach()
+
+    def exposed(self, emission: Emission) -> Tensor:
+        """What the discriminator's side may see of an emission; it trains on this."""
+        return self.samples(emission)
+
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters between emission and critic that learn with the generator."""
+        yield from ()
+
+    def figures(self) -> dict[str, float]:
+        """What this bridge counts of its own work, to be logged; by name."""
+        return {}
 
     def _check(self, critic: Critic, emission: Emission) -> None:
         name = type(self).__name__

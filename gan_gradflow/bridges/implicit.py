@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from gan_gradflow.bridges.adjoint.base import AdjointReport, AdjointSolver
@@ -115,14 +115,22 @@ class ImplicitBridge(GradientBridge):
         losses = critic(self._seen(_drawn(emission)))
         return losses, losses
 
+    def figures(self) -> dict[str, float]:
+        """Adjoint systems that were left unsolved, since the start."""
+        return {"unconverged": float(self.adjoint.unconverged)}
+
     def queries_per_sample(self, dim: int) -> int:  # noqa: ARG002
         """One, whatever the dimension."""
         return 1
 
     @torch.no_grad()
-    def exposed(self, emission: Emission) -> Tensor:
+    def samples(self, emission: Emission) -> Tensor:
         """What the critic sees of the solution; the emission itself does not cross."""
         return self._seen(_drawn(emission))
+
+    def generator_parameters(self) -> Iterator[nn.Parameter]:
+        """The equation's own, such as an equilibrium layer's weights."""
+        return self.equation.parameters()
 
     def _seen(self, emission: Tensor) -> Float[Tensor, "batch *sample"]:
         with _full_precision(emission) as x:

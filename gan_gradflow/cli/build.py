@@ -45,7 +45,7 @@ def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
 
 
 def build_generator(config: dict[str, Any]) -> GeneratorModule:
-    """The generator with its optimizer."""
+    """The generator with its optimizer, and the bridge that its emission crosses."""
     network = build(config, "generator")
     expected = tuple(config["data"]["event_shape"])
     if tuple(network.event_shape) != expected:
@@ -56,6 +56,7 @@ def build_generator(config: dict[str, Any]) -> GeneratorModule:
     try:
         return GeneratorModule(
             _in_memory_format(network, config),
+            build(config, "bridge"),
             _build_optimizer(config, "generator", network),
             config["average_decay"],
             config["clip_norm"]["generator"],
@@ -70,7 +71,6 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
     generator = build_generator(config)
     network = build(config, "discriminator")
     _try_out(network, config["data"]["event_shape"])
-    bridge = build(config, "bridge")
     try:
         discriminator = DiscriminatorModule(
             _in_memory_format(network, config),
@@ -82,7 +82,6 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
         module = AdversarialModule(
             generator,
             discriminator,
-            bridge,
             config["n_critic"],
             config["seed"],
             None if critic["access"] is None else Access(critic["access"]),
@@ -92,7 +91,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     dim = math.prod(config["data"]["event_shape"])
-    needed = bridge.queries_per_sample(dim) * config["data"]["batch_size"]
+    needed = module.bridge.queries_per_sample(dim) * config["data"]["batch_size"]
     if critic["budget"] is not None and critic["budget"] < needed:
         raise ConfigError(
             f"critic.budget is {critic['budget']}, and one iteration takes {needed} "

@@ -91,8 +91,8 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
         contents = read_checkpoint(checkpoint)
         config = contents["hyper_parameters"]["config"]
         weights = contents["state_dict"]
-        refuse_untrusted(config["generator"], trust)
-        refuse_untrusted(config["optimizer"], trust)
+        for key in ("generator", "bridge", "optimizer"):
+            refuse_untrusted(config[key], trust)
         generator = build_generator(config)
         prefix = "generator."
         generator.load_state_dict(

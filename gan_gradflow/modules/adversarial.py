@@ -42,9 +42,8 @@ class AdversarialModule(L.LightningModule):
     `trainer.global_step` counts iterations.
 
     Args:
-        generator: the player that emits.
+        generator: the player that emits, with the bridge that its emission crosses.
         discriminator: the player that scores.
-        bridge: how the gradient gets from one to the other.
         n_critic: discriminator updates for each generator update.
         seed: what every latent and every draw follows from.
         access: what the bridge is granted of the discriminator; None grants the least
@@ -60,7 +59,6 @@ class AdversarialModule(L.LightningModule):
         self,
         generator: GeneratorModule,
         discriminator: DiscriminatorModule,
-        bridge: GradientBridge,
         n_critic: int,
         seed: int,
         access: Access | None,
@@ -73,16 +71,20 @@ class AdversarialModule(L.LightningModule):
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
-        self.bridge = bridge
         self.n_critic = n_critic
         self.seed = seed
         self.critic = Critic(
             discriminator.generator_losses,
-            access=bridge.traits.access if access is None else access,
+            access=self.bridge.traits.access if access is None else access,
             budget=budget,
             chunk_size=chunk_size,
         )
         self._refuse_what_cannot_work()
+
+    @property
+    def bridge(self) -> GradientBridge:
+        """How the gradient gets from the discriminator to the generator."""
+        return self.generator.bridge
 
     def configure_optimizers(self) -> list[Optimizer]:
         """The generator's optimizer, then the discriminator's."""
@@ -111,6 +113,8 @@ class AdversarialModule(L.LightningModule):
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self.log_dict(scalars)
             self.log("critic/queries", float(self.critic.queries))
+            for name, figure in self.bridge.figures().items():
+                self.log(f"bridge/{name}", figure)
             self.log("step", float(self.global_step))  # the x-axis
 
     def on_train_batch_end(self, *_: object) -> None:
@@ -161,12 +165,12 @@ class AdversarialModule(L.LightningModule):
         self, player: GeneratorModule | DiscriminatorModule, optimizer: Optimizer
     ) -> Float[Tensor, ""]:
         """Check and clip the parameter gradient, then step; its norm before clipping."""
-        gradients = [p.grad for p in player.network.parameters() if p.grad is not None]
+        gradients = [p.grad for p in player.learning() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         self._require_finite(f"the gradient of {type(player).__name__}", norm)
         if player.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(
-                player.network.parameters(), player.clip_norm, norm
+                player.learning(), player.clip_norm, norm
             )
         optimizer.step()
         return norm
@@ -218,7 +222,12 @@ class AdversarialModule(L.LightningModule):
 
 
 def iteration_latents(
-    seed: int, iteration: int, *, shape: tuple[int, int, int], rank: int, world_size: int
+    seed: int,
+    iteration: int,
+    *,
+    shape: tuple[int, int, int],
+    rank: int,
+    world_size: int,
 ) -> Float[Tensor, "phases batch latent_dim"]:
     """Fresh latents for each update of an iteration: one rank's rows of the global batch.
 

@@ -45,9 +45,13 @@ class DiscriminatorModule(L.LightningModule):
         scores = self.network(samples)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
+    def learning(self) -> list[nn.Parameter]:
+        """The parameters that the discriminator's optimizer updates."""
+        return list(self.network.parameters())
+
     def configure_optimizers(self) -> Optimizer:
         """The optimizer of the network."""
-        return self.make_optimizer(self.network.parameters())
+        return self.make_optimizer(self.learning())
 
     def loss(
         self, reals: Float[Tensor, "batch *event"], fakes: Float[Tensor, "batch *event"]

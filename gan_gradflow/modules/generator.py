@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.types import Emission
 
 
@@ -17,6 +18,8 @@ class GeneratorModule(L.LightningModule):
 
     Args:
         network: maps latents `[batch, latent_dim]` to an emission.
+        bridge: what the emission goes through on its way to the critic; it knows which
+            samples an emission stands for.
         optimizer: makes the optimizer of the network's parameters.
         average_decay: the averaged weights keep this share of themselves each iteration,
             `min(average_decay, (1 + t) / (10 + t))` at iteration t; 0 follows the network.
@@ -29,6 +32,7 @@ class GeneratorModule(L.LightningModule):
     def __init__(
         self,
         network: nn.Module,
+        bridge: GradientBridge,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         average_decay: float,
         clip_norm: float | None,
@@ -40,6 +44,7 @@ class GeneratorModule(L.LightningModule):
             )
         check_clip_norm(clip_norm)
         self.network = network
+        self.bridge = bridge
         self.averaged = AveragedModel(
             network, multi_avg_fn=_warmed_up_mean(average_decay), use_buffers=True
         )
@@ -56,9 +61,13 @@ class GeneratorModule(L.LightningModule):
         """The emission for a batch of latents."""
         return self.network(latents)
 
+    def learning(self) -> list[nn.Parameter]:
+        """The parameters that the generator's optimizer updates."""
+        return [*self.network.parameters(), *self.bridge.generator_parameters()]
+
     def configure_optimizers(self) -> Optimizer:
-        """The optimizer of the network; the averaged weights are not its business."""
-        return self.make_optimizer(self.network.parameters())
+        """The optimizer of what learns; the averaged weights follow by themselves."""
+        return self.make_optimizer(self.learning())
 
     def update_average(self) -> None:
         """Move the averaged weights towards the network's, once an iteration."""
@@ -76,12 +85,11 @@ class GeneratorModule(L.LightningModule):
         was_training = network.training
         network.eval()
         try:
-            emissions = [network(chunk) for chunk in latents.split(batch_size)]
+            chunks = latents.split(batch_size)
+            fakes = [self.bridge.samples(network(chunk)) for chunk in chunks]
         finally:
             network.train(was_training)
-        return torch.cat(
-            [e if isinstance(e, Tensor) else e.sample() for e in emissions]
-        ).float()
+        return torch.cat(fakes).float()
 
 
 def check_clip_norm(clip_norm: float | None) -> None:

@@ -22,7 +22,9 @@ from gan_gradflow.types import Access
 
 BRIDGES = {
     "exact": ExactBridge,
-    "finite_difference": lambda: FiniteDifferenceBridge(GaussianDirections(4), True, 0.1),
+    "finite_difference": lambda: FiniteDifferenceBridge(
+        GaussianDirections(4), True, 0.1
+    ),
     "score_function": lambda: ScoreFunctionBridge(8, 0.1, True, LeaveOneOutBaseline()),
 }
 
@@ -75,7 +77,9 @@ def make_module(
         return torch.optim.Adam(parameters, lr=1e-2)
 
     return AdversarialModule(
-        GeneratorModule(generator or TinyGenerator(), adam, 0.9, clip_norm),
+        GeneratorModule(
+            generator or TinyGenerator(), bridge or ExactBridge(), adam, 0.9, clip_norm
+        ),
         DiscriminatorModule(
             discriminator or TinyDiscriminator(),
             objective or NonsaturatingObjective(),
@@ -83,7 +87,6 @@ def make_module(
             adam,
             clip_norm,
         ),
-        bridge or ExactBridge(),
         n_critic,
         seed,
         access,

@@ -8,6 +8,11 @@ import torch
 from rounds import BRIDGES, TinyDiscriminator, TinyGenerator, make_module, play
 from torch import nn
 
+from gan_gradflow.bridges.adjoint.gmres import GMRESAdjoint
+from gan_gradflow.bridges.equations.constraints import MassConservation
+from gan_gradflow.bridges.equations.equilibrium import EquilibriumEquation
+from gan_gradflow.bridges.equations.projection import ProjectionEquation
+from gan_gradflow.bridges.implicit import ImplicitBridge
 from gan_gradflow.critic import CriticError
 from gan_gradflow.modules.adversarial import NonFiniteError, iteration_latents
 from gan_gradflow.objectives.relativistic import RelativisticObjective
@@ -22,7 +27,9 @@ class PhaseSpy(L.Callback):
 
     def on_train_batch_start(self, trainer, module, *_) -> None:
         self._before = self._state(module)
-        for name, optimizer in zip(("generator", "discriminator"), module.optimizers()):
+        for name, optimizer in zip(
+            ("generator", "discriminator"), module.optimizers(), strict=True
+        ):
             optimizer.optimizer.register_step_post_hook(self._after(module, name))
 
     def _after(self, module, name):
@@ -204,15 +211,15 @@ class NaNAfter(nn.Module):
 @pytest.mark.parametrize(("calls", "name"), [(3, "discriminator"), (5, "generator")])
 def test_a_loss_that_is_not_a_number_stops_the_run(calls, name, tmp_path) -> None:
     module = make_module(discriminator=NaNAfter(calls))
-    with pytest.raises(NonFiniteError, match=rf"the {name}'s loss is nan in iteration 2"):
+    with pytest.raises(
+        NonFiniteError, match=rf"the {name}'s loss is nan in iteration 2"
+    ):
         play(module, 4, tmp_path)
     assert all(p.isfinite().all() for p in module.parameters())
 
 
 def test_a_critic_that_returns_nan_scores_stops_the_run(tmp_path) -> None:
-    module = make_module(
-        BRIDGES["finite_difference"](), discriminator=NaNAfter(5)
-    )
+    module = make_module(BRIDGES["finite_difference"](), discriminator=NaNAfter(5))
     with pytest.raises(CriticError, match="NaN"):
         play(module, 4, tmp_path)
 
@@ -242,3 +249,23 @@ def test_the_pull_that_is_logged_is_that_of_one_sample(tmp_path) -> None:
     play(module, 1, tmp_path)
     assert module.scalars["pull/norm"] == pytest.approx(float(seen[-1]), rel=1e-5)
 
+
+def test_parameters_of_an_equation_learn_with_the_generator(tmp_path) -> None:
+    equation = EquilibriumEquation(dim=4, radius=0.5)
+    bridge = ImplicitBridge(
+        equation, GMRESAdjoint(1e-5, 50, on_failure="raise", restart=10), None
+    )
+    before = nn.utils.parameters_to_vector(equation.parameters()).clone()
+    module = make_module(bridge)
+    play(module, 2, tmp_path)
+    after = nn.utils.parameters_to_vector(equation.parameters())
+    assert not torch.equal(before, after)
+
+
+def test_samples_are_what_the_bridge_makes_of_the_emission() -> None:
+    projection = ProjectionEquation(MassConservation(mean=0.25), max_steps=20)
+    bridge = ImplicitBridge(
+        projection, GMRESAdjoint(1e-5, 50, on_failure="raise", restart=10), None
+    )
+    fakes = make_module(bridge).generator.sample(torch.randn(5, 3), averaged=False)
+    assert fakes.mean(1).tolist() == pytest.approx([0.25] * 5, abs=1e-5)

@@ -1,0 +1,1 @@
+"""Solvers of the adjoint system, one algorithm per file."""
