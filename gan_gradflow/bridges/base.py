@@ -34,6 +34,7 @@ class Traits:
     """What a bridge promises; read by the base class, the tests and the documentation.
 
     Attributes:
+        choose_when: what has to hold for this bridge to be the one to take.
         access: the least that the critic must grant.
         deterministic: two calls on the same emission give the same pull.
         unbiased_for: what the expected pull is the gradient of.
@@ -49,6 +50,7 @@ class Traits:
             that the bridge is built of fit some emissions only.
     """
 
+    choose_when: str
     access: Access
     deterministic: bool
     unbiased_for: str
@@ -143,9 +145,12 @@ def rows(samples: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch dim"]:
 def inner(
     pull: Float[Tensor, "batch dim"], emission: Float[Tensor, "batch *event"]
 ) -> Float[Tensor, " batch"]:
-    """A proxy with the pull as its gradient: <pull, emission> less its own value."""
-    moved = rows(emission - emission.detach())  # zero, so that no product overflows
-    return (pull * moved.to(pull.dtype)).sum(1)
+    """<pull, emission> for each sample: the proxy whose gradient is the pull.
+
+    In the precision of the pull, so that neither it nor the product overflows, and a loss
+    scale reaches the pull before it is rounded to the precision of the emission.
+    """
+    return (pull * rows(emission).to(pull.dtype)).sum(1)
 
 
 def combine(

@@ -21,6 +21,7 @@ class ExactBridge(GradientBridge):
     """
 
     traits = Traits(
+        choose_when="the critic can be differentiated: nothing is cheaper",
         access=Access.GRADIENT,
         deterministic=True,
         unbiased_for="the gradient itself",

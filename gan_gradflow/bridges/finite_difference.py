@@ -53,6 +53,8 @@ class FiniteDifferenceBridge(GradientBridge):
     """
 
     traits = Traits(
+        choose_when="only scores come back, and the critic is smooth on the scale "
+        "of the step",
         access=Access.SCORES,
         deterministic=False,
         unbiased_for="the gradient up to O(step^2)",

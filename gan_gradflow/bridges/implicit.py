@@ -67,6 +67,7 @@ class ImplicitBridge(GradientBridge):
     """
 
     traits = Traits(
+        choose_when="samples solve an equation, whoever's solver finds them",
         access=Access.GRADIENT,
         deterministic=True,
         unbiased_for="the gradient itself, whatever solver found the solution",

@@ -63,6 +63,8 @@ class ScoreFunctionBridge(GradientBridge):
     """
 
     traits = Traits(
+        choose_when="only scores come back, and the critic is rough or the emission "
+        "discrete or random",
         access=Access.SCORES,
         deterministic=False,
         unbiased_for="the expected loss of the draws; for a tensor, the loss smoothed "

@@ -69,6 +69,7 @@ class SurrogateInputBridge(GradientBridge):
     """
 
     traits = Traits(
+        choose_when="the other side may see what a batch has in common, and no sample",
         access=Access.GRADIENT,
         deterministic=False,
         unbiased_for="the mean loss of inputs with the statistics of the batch",

@@ -18,7 +18,13 @@ _LAYOUT = {
         "norm of the pull": ["Multiline", [r"pull/norm"]],
         "critic queries": ["Multiline", [r"critic/queries"]],
     },
-    "quality": {"quality": ["Multiline", [r"quality/.*"]]},
+    "quality": {
+        "distance": ["Multiline", [r"quality/(frechet_distance|cell_kl)"]],
+        "share covered": [
+            "Multiline",
+            [r"quality/(class_coverage|confidence|high_quality)"],
+        ],
+    },
 }
 
 
@@ -46,11 +52,14 @@ def primary_of(trainer: L.Trainer) -> str | None:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and plain values; paths of this run are left out."""
+    """Dotted keys and plain values of what makes one run differ from another."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        elif key not in ("run_dir", "run_name", "folder", "checkpoint", "dirpath"):
+            if prefix or key not in ("callbacks", "logger", "metrics", "trainer"):
+                flat |= _flat(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            flat[prefix.rstrip(".")] = value.rpartition(".")[2]
+        elif not key.startswith("run_"):
             flat[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
     return flat

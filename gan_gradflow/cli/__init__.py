@@ -13,6 +13,7 @@ from pathlib import Path
 COMMANDS = {
     "train": "train a GAN through a gradient bridge",
     "sample": "draw samples from a checkpoint",
+    "bridges": "which bridge when: what it needs, what crosses, what it costs",
 }
 
 _HELP = """\
