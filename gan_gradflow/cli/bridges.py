@@ -1,5 +1,7 @@
 """`gan-gradflow bridges`: a table of the bridges, read from their traits."""
 
+from typing import Any
+
 from gan_gradflow.cli import CONFIG_DIR
 
 _COLUMNS = (
@@ -25,7 +27,9 @@ def table() -> str:
 
     lines = [_row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
     for path in sorted((CONFIG_DIR / "bridge").glob("*.yaml")):
-        traits = get_class(OmegaConf.load(path)["_target_"]).traits
+        config: Any = OmegaConf.load(path)
+        bridge: Any = get_class(config["_target_"])
+        traits = bridge.traits
         lines.append(
             _row(
                 (

@@ -44,6 +44,8 @@ def run_and_explain(command: str, app: Callable[[], None], arguments: list[str])
         return error.code
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         expected = (ConfigError, HydraException, OmegaConfBaseException, OSError)
         if not isinstance(error, expected) and not _before_the_command(error):

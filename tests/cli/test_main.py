@@ -1,0 +1,61 @@
+"""The front door: commands, completion, and how little it imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def test_help_lists_the_commands(cli) -> None:
+    result = cli("--help")
+    assert result.code == 0
+    for name in ("train", "sample", "bridges"):
+        assert f"\n  {name} " in result.out
+
+
+def test_a_wrong_command_is_told_the_nearest(cli) -> None:
+    result = cli("trian")
+    assert result.code == 2
+    assert "did you mean train?" in result.err
+
+
+def test_a_commands_help_shows_groups_and_options(cli) -> None:
+    result = cli("train", "--help")
+    assert result.code == 0
+    assert "bridge: exact, finite_difference" in result.out
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("gan-gradflow tr", "train"),
+        ("gan-gradflow train bridge=ex", "bridge=exact"),
+        ("gan-gradflow train n_cri", "n_critic="),
+        ("gan-gradflow nothing bridge=", ""),
+    ],
+)
+def test_completion_offers_commands_and_overrides(
+    cli, monkeypatch, line, offered
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    result = cli("-sc", "query=bash")
+    assert result.code == 0
+    assert result.out.split() == ([offered] if offered else [])
+
+
+def test_completion_can_be_installed(cli) -> None:
+    result = cli("-sc", "install=bash")
+    assert result.code == 0
+    assert "gan-gradflow" in result.out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--cfg", "job"]])
+def test_nothing_heavy_is_imported_to_answer_a_question(arguments) -> None:
+    program = (
+        "import sys; from gan_gradflow.cli import main\n"
+        f"sys.argv = ['gan-gradflow', *{arguments}]\n"
+        "try: main()\n"
+        "except SystemExit as left: assert not left.code\n"
+        "assert not {'torch', 'lightning'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
