@@ -12,8 +12,15 @@ proxy is <p, x>). The base class returns
     stop_gradient(losses) + (proxy - stop_gradient(proxy)),
 
 whose value is the losses to the last bit and whose gradient is the proxy's. There is no
-custom autograd function in it, so `torch.func`, `torch.compile` and double backward see
-ordinary operations only.
+custom autograd function in it, only ordinary operations:
+
+* `torch.func.grad` passes.
+* `torch.compile` passes, into one graph where a bridge seeds no generators of its own
+  (`score_function` does, and breaks it).
+* Double backward passes. Where only scores come back the pull is a constant, so that a
+  second derivative is the generator's alone.
+* `torch.vmap` over a bridge passes only where the critic grants its gradient: scores are
+  checked to be finite, and vmap cannot look at a number. A bridge takes a batch anyway.
 """
 
 from abc import ABC, abstractmethod
