@@ -59,7 +59,7 @@ def test_every_argument_is_written_out_in_its_yaml(variant):
 @every_bridge
 def test_the_traits_are_complete(variant):
     traits = build(variant).traits
-    for promise in ("unbiased_for", "queries", "crosses", "returns"):
+    for promise in ("choose_when", "unbiased_for", "queries", "crosses", "returns"):
         assert getattr(traits, promise).strip()
 
 

@@ -155,6 +155,14 @@ def test_blocks_are_bounded_and_complete(family, monkeypatch):
     assert len(blocks) == (1 if family is OrthonormalDirections else 4)
 
 
+@counts
+@random
+def test_a_direction_and_its_opposite_are_as_likely(family, k):
+    # Forward differences rely on it: any odd moment would be a bias of order h.
+    block = torch.cat(list(family(k).blocks(GRADIENT.expand(REPLICAS // 2, -1))))
+    assert_mean(block.transpose(0, 1).flatten(1), 0, resolution=0.04)
+
+
 @random
 def test_no_two_samples_share_a_direction(family):
     (block,) = family(2).blocks(torch.empty(2, 64))
