@@ -118,18 +118,23 @@ def _typed(path: str, value: Any, hint: Any) -> Any:
         return value
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        forms: list[Any] = [value, float(value)]
-    elif isinstance(value, list):
-        forms = [value, tuple(value)]
-    else:
-        forms = [value]
+    forms = [value, _floats(value)]
+    if isinstance(value, list):
+        forms += [tuple(form) for form in forms]
     forms = [form for form in forms if _fits(form, hint)]
     if not forms or (isinstance(value, bool) and "bool" not in str(hint)):
         name = hint.__name__ if inspect.isclass(hint) else str(hint)
         kind = name.replace("typing.", "")[:200]
         raise ConfigError(f"{path} is {value!r}, and it must be {kind}")
-    return value if isinstance(value, list) else forms[0]
+    return list(forms[0]) if isinstance(value, list) else forms[0]
+
+
+def _floats(value: Any) -> Any:
+    """An integer, or the integers of a list, as floats; anything else as it is."""
+    if isinstance(value, list):
+        return [_floats(item) for item in value]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole else value
 
 
 def _fits(value: Any, hint: Any) -> bool:
