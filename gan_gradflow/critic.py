@@ -134,6 +134,7 @@ class Critic:
         if self.access is Access.SCORES:
             with torch.no_grad():
                 losses = self._in_chunks(flat.detach(), context).detach()
+            _check_finite(losses)
         else:
             losses = self._in_chunks(flat, context)
         return losses.unflatten(0, leading)
@@ -181,10 +182,14 @@ class Critic:
                 f"the critic returned {losses.dtype} losses; convert them to floating "
                 "point"
             )
-        if self.access is Access.SCORES and not torch.compiler.is_compiling():
-            bad = int((~losses.isfinite()).sum())
-            if bad:
-                raise CriticError(
-                    f"the critic returned {bad} NaN or infinite losses among {len(flat)}"
-                )
         return losses
+
+
+def _check_finite(scores: Float[Tensor, " samples"]) -> None:
+    if torch.compiler.is_compiling():
+        return
+    bad = int((~scores.isfinite()).sum())
+    if bad:
+        raise CriticError(
+            f"the critic returned {bad} NaN or infinite losses among {len(scores)}"
+        )
