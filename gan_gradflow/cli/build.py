@@ -1,5 +1,6 @@
 """From a checked configuration to the parts of a run."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -90,6 +91,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    _try_the_bridge(module, config["data"])
     dim = math.prod(config["data"]["event_shape"])
     needed = module.bridge.queries_per_sample(dim) * config["data"]["batch_size"]
     if critic["budget"] is not None and critic["budget"] < needed:
@@ -161,6 +163,24 @@ def _try_out(discriminator: torch.nn.Module, event_shape: list[int]) -> None:
             f"discriminator: it scores 2 samples with {list(scores.shape)}; it must "
             "return one score for each, [2]"
         )
+
+
+def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
+    """Let a copy of the generator emit a batch across a copy of the bridge.
+
+    What the bridge's parts ask of an emission shows here, before the run.
+    """
+    module = copy.deepcopy(module)
+    module.critic.function = module.discriminator.generator_losses
+    module.critic.budget = None
+    batch = data["batch_size"]
+    with torch.random.fork_rng():
+        latents = torch.randn(batch, module.generator.latent_dim)
+        module.critic.context = module.paired(torch.zeros(batch, *data["event_shape"]))
+        try:
+            module.bridge(module.critic, module.generator(latents))
+        except Exception as error:
+            raise ConfigError(f"bridge: {error}") from error
 
 
 def _in_memory_format(

@@ -143,7 +143,7 @@ class AdversarialModule(L.LightningModule):
         with frozen(self.discriminator.network):
             emission = self.generator(latents)
             pulls = watch(emission)
-            self.critic.context = self._paired(reals)
+            self.critic.context = self.paired(reals)
             losses = self.bridge(self.critic, emission)
             loss = losses.mean()
             self._require_finite("the generator's loss", loss)
@@ -175,7 +175,8 @@ class AdversarialModule(L.LightningModule):
         optimizer.step()
         return norm
 
-    def _paired(self, reals: Tensor) -> tuple[Tensor, ...]:
+    def paired(self, reals: Tensor) -> tuple[Tensor, ...]:
+        """What the critic is told of the reals: their scores, if the losses pair them."""
         if not self.discriminator.objective.paired:
             return ()
         with torch.no_grad():

@@ -50,6 +50,14 @@ CASES = {
         ["discriminator.event_shape=[5]"],
         ["discriminator", "[2]"],
     ),
+    "labels that are not there": (
+        ["bridge=surrogate_input", "bridge.per_class=true"],
+        ["bridge", "per_class"],
+    ),
+    "more directions than dimensions": (
+        ["bridge=finite_difference", "bridge/directions=orthonormal"],
+        ["bridge", "num_directions", "at most 2"],
+    ),
     "wrong measure": (["metrics=mnist"], ["metrics"]),
     "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
     "clipping": (["clip_norm.generator=0"], ["clip_norm", "0", "positive"]),
