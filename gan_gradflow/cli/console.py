@@ -46,6 +46,8 @@ def kept_log(path: Path) -> Iterator[None]:
 def print_summary(summary: dict[str, Any]) -> None:
     """The end of a run as a table."""
     table = Table(title="summary", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path that is cut short cannot be copied
     table.add_row("iterations", f"{summary['iterations']:,}")
     table.add_row("time", f"{summary['seconds']:.0f} s")
     table.add_row("critic queries", f"{summary['queries']:,}")
@@ -55,5 +57,4 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row(name.replace("_", " "), f"{value:.4g}{beside}")
     for name, path in summary["paths"].items():
         table.add_row(name.replace("_", " "), path)
-    console = Console()
-    console.print(table, soft_wrap=not console.is_terminal)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
