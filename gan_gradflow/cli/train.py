@@ -75,6 +75,11 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
             f"trainer.precision is {config['trainer']['precision']}, in which a pull "
             "underflows; use bf16-mixed or 32-true"
         )
+    if config["trainer"].get("devices") not in (1, "1"):
+        raise ConfigError(
+            f"trainer.devices is {config['trainer'].get('devices')!r}, and this version "
+            "trains in one process; use trainer.devices=1"
+        )
     run_dir = Path(config["run_dir"])
     if (run_dir / "checkpoints").exists():
         raise ConfigError(
