@@ -1,9 +1,11 @@
 """Bad input: one message with key, value and way out, exit code 2, nothing left behind."""
 
 import gzip
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+ROOT = Path(__file__).parents[2]
 
 CASES = {
     "unknown key": (["n_critc=3"], ["n_critc", "did you mean n_critic?"]),

@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
-from conftest import ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_gradflow.cli import CONFIG_DIR
 
+ROOT = Path(__file__).parents[2]
 BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
 
 
