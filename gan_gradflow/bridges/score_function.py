@@ -10,39 +10,24 @@ Gaussian of width sigma: x_k = m + sigma e_k, and the pull is
 1 / (sigma K) sum_k (f(x_k) - b_k) e_k, unbiased for the gradient of the smoothed loss
 E f(m + sigma e) = f(m) + O(sigma^2). The value is the mean score of the draws.
 
-Antithetic draws come in pairs mirrored at the mean; constants then cancel within a pair.
+How the draws depend on each other, and what b_k is, are objects of their own: draws and
+baselines.
 """
 
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import (
-    Cauchy,
-    Distribution,
-    Independent,
-    Laplace,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
-    Normal,
-    StudentT,
-)
+from torch.distributions import Distribution
 
 from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner, wide
 from gan_gradflow.bridges.baselines import Baseline
 from gan_gradflow.bridges.directions import directions_per_block
+from gan_gradflow.bridges.distributions import base_of
+from gan_gradflow.bridges.draws import Draws
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
-
-_SYMMETRIC = (
-    Cauchy,
-    Laplace,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
-    Normal,
-    StudentT,
-)
 
 
 class ScoreFunctionBridge(GradientBridge):
@@ -55,7 +40,7 @@ class ScoreFunctionBridge(GradientBridge):
     Args:
         num_draws: K; even with antithetic draws.
         sigma: width of the Gaussian given to a tensor emission, in its units.
-        antithetic: draw mirrored pairs; needs a distribution symmetric about a point.
+        draws: how the draws of a sample depend on each other.
         baseline: what is subtracted from the scores.
 
     Raises:
@@ -76,19 +61,14 @@ class ScoreFunctionBridge(GradientBridge):
     )
 
     def __init__(
-        self, num_draws: int, sigma: float, antithetic: bool, baseline: Baseline
+        self, num_draws: int, sigma: float, draws: Draws, baseline: Baseline
     ) -> None:
         super().__init__()
         if num_draws < 1:
             raise ValueError(f"num_draws must be at least 1, got {num_draws}; try 8")
-        if antithetic and num_draws % 2:
-            raise ValueError(
-                f"num_draws must be even for antithetic pairs, got {num_draws}; add one "
-                "or set antithetic to false"
-            )
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}; try 0.1 for images")
-        members = 2 if antithetic else 1
+        members = draws.members(num_draws)
         if num_draws // members < baseline.least_groups:
             raise ValueError(
                 f"num_draws is {num_draws}, and {type(baseline).__name__} needs at least "
@@ -96,7 +76,7 @@ class ScoreFunctionBridge(GradientBridge):
             )
         self.num_draws = num_draws
         self.sigma = sigma
-        self.antithetic = antithetic
+        self.draws = draws
         self.baseline = baseline
 
     def estimate(
@@ -115,18 +95,13 @@ class ScoreFunctionBridge(GradientBridge):
     def _from_distribution(
         self, critic: Critic, emission: Distribution
     ) -> tuple[Tensor, Tensor]:
+        require_log_prob(emission)
         with torch.no_grad():
-            draws = self._draws(emission)
+            draws = self.draws.sample(self._shape, emission)
         scores = wide(critic(draws, num_query_dims=2))
-        weights = (scores - self.baseline(scores)) / self.num_draws
+        weights = self._weights(scores, emission)
         proxy = (weights * emission.log_prob(draws)).sum((0, 1))
         return scores.mean((0, 1)), proxy
-
-    def _draws(self, emission: Distribution) -> Shaped[Tensor, "groups members ..."]:
-        if not self.antithetic:
-            return emission.sample((self.num_draws, 1))
-        draws = emission.sample((self.num_draws // 2, 1))
-        return torch.cat([draws, 2 * _centre(emission) - draws], dim=1)
 
     def _smoothed(self, critic: Critic, mean: Tensor) -> tuple[Tensor, Tensor]:
         # The baseline wants every score before the first weight is known, so the noise
@@ -135,7 +110,7 @@ class ScoreFunctionBridge(GradientBridge):
         scores = torch.cat(
             [wide(critic(mean + self.sigma * e, 2)) for e in self._noise(mean, seeds)]
         )
-        weights = (scores - self.baseline(scores)) / (self.sigma * self.num_draws)
+        weights = self._weights(scores, mean) / self.sigma
         pull = torch.zeros((), device=mean.device)
         start = 0
         for noise in self._noise(mean, seeds):
@@ -146,9 +121,25 @@ class ScoreFunctionBridge(GradientBridge):
             start = stop
         return scores.mean((0, 1)), pull
 
+    def _weights(
+        self, scores: Float[Tensor, "groups members batch"], emission: Emission
+    ) -> Float[Tensor, "groups members batch"]:
+        weights = scores - self.baseline(scores, emission)
+        if self.training:
+            self.baseline.observe(scores, emission)
+        spared = self.baseline.reserved
+        if spared:
+            weights = torch.cat([torch.zeros_like(weights[:spared]), weights[spared:]])
+        return weights / (weights[spared:, :, 0].numel())
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        members = self.draws.members(self.num_draws)
+        return self.num_draws // members, members
+
     def _seeds(self, mean: Tensor) -> list[tuple[int, int]]:
-        groups = self.num_draws // (2 if self.antithetic else 1)
-        size = directions_per_block(mean)
+        groups, members = self._shape
+        size = max(1, directions_per_block(mean) // members)
         counts = [min(size, groups - start) for start in range(0, groups, size)]
         seeds = torch.randint(2**62, (len(counts),)).tolist()
         return list(zip(counts, seeds, strict=True))
@@ -156,25 +147,16 @@ class ScoreFunctionBridge(GradientBridge):
     def _noise(
         self, mean: Tensor, seeds: list[tuple[int, int]]
     ) -> Iterator[Float[Tensor, "groups members batch *event"]]:
+        members = self.draws.members(self.num_draws)
         for count, seed in seeds:
-            noise = torch.randn(
-                count,
-                1,
-                *mean.shape,
-                dtype=mean.dtype,
-                device=mean.device,
-                generator=torch.Generator(mean.device).manual_seed(seed),
-            )
-            yield torch.cat([noise, -noise], dim=1) if self.antithetic else noise
+            yield self.draws.noise((count, members), mean, seed)
 
 
-def _centre(distribution: Distribution) -> Tensor:
-    base = distribution
-    while isinstance(base, Independent):
-        base = base.base_dist
-    if not isinstance(base, _SYMMETRIC):
+def require_log_prob(distribution: Distribution) -> None:
+    """Raise a ValueError if a distribution cannot say how likely its draws were."""
+    base = base_of(distribution)
+    if type(base).log_prob is Distribution.log_prob:
         raise ValueError(
-            f"antithetic draws need a distribution symmetric about a point, and "
-            f"{type(base).__name__} is not known to be; set antithetic to false"
+            f"{type(base).__name__} has no log_prob, and the score function is its "
+            "gradient; emit a distribution of torch.distributions, or give yours one"
         )
-    return base.loc

@@ -66,7 +66,8 @@ def test_the_traits_are_complete(variant):
 @every_bridge
 def test_state_survives_a_checkpoint(variant):
     first, second = build(variant), build(variant)
-    pull(first, critic_for(first), emission())
+    pull(first.train(), critic_for(first), emission())
+    first.eval()
     second.load_state_dict(first.state_dict())
     found = pull(second, critic_for(second), emission(), seed=1)
     torch.testing.assert_close(
@@ -87,12 +88,15 @@ def test_there_is_one_loss_for_each_sample(variant):
 
 @every_bridge
 def test_the_value_is_the_critics_loss(variant):
+    # Where the value is a mean over draws: six standard errors over 100 calls.
     bridge, x = build(variant), emission()
-    losses, _ = pull(bridge, critic_for(bridge), x)
     expected = Linear()(x if bridge.traits.stand_ins else bridge.exposed(x))
+    seeds = SEEDS[:2] if bridge.traits.deterministic else SEEDS
+    losses = torch.stack([pull(bridge, critic_for(bridge), x, s)[0] for s in seeds])
     if bridge.traits.stand_ins:
-        losses, expected = losses.mean(), expected.mean()
-    torch.testing.assert_close(losses, expected, rtol=1e-7, atol=1e-7)
+        losses, expected = losses.mean(1), expected.mean()
+    error = 6 * losses.std(0) / len(seeds) ** 0.5 + 1e-7 * (1 + expected.abs())
+    assert ((losses.mean(0) - expected).abs() <= error).all()
 
 
 @every_bridge

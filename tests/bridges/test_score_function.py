@@ -24,16 +24,16 @@ from torch.distributions import (
     Categorical,
     Distribution,
     Independent,
-    Laplace,
-    LogNormal,
-    LowRankMultivariateNormal,
-    MultivariateNormal,
     Normal,
-    StudentT,
 )
 
 from gan_gradflow.bridges import directions
 from gan_gradflow.bridges.baselines import Baseline, LeaveOneOutBaseline, NoBaseline
+from gan_gradflow.bridges.draws import (
+    AntitheticDraws,
+    IndependentDraws,
+    QuasiMonteCarloDraws,
+)
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
 from gan_gradflow.critic import Critic
 
@@ -50,12 +50,13 @@ class Constant(Baseline):
         super().__init__()
         self.number = number
 
-    def forward(self, scores):
+    def forward(self, scores, emission):
         return scores.new_full((1, 1, 1), self.number)
 
 
 def bridge(num_draws=1, baseline=None, antithetic=False, sigma=0.5):
-    return ScoreFunctionBridge(num_draws, sigma, antithetic, baseline or NoBaseline())
+    draws = AntitheticDraws() if antithetic else IndependentDraws()
+    return ScoreFunctionBridge(num_draws, sigma, draws, baseline or NoBaseline())
 
 
 def given_draws(distribution, draws):
@@ -234,66 +235,12 @@ def test_the_pull_is_the_formula_on_the_draws_that_were_scored(
     torch.testing.assert_close(found, expected)
 
 
-# Antithetic draws
-
-
-@pytest.mark.parametrize(
-    "emission",
-    [
-        Normal(torch.ones(3), 2.0),
-        Independent(Laplace(torch.ones(3, 2), 2.0), 1),
-        Independent(StudentT(3 * torch.ones(3, 2, 2), torch.ones(3, 2, 2)), 2),
-        MultivariateNormal(torch.ones(3, 2), torch.eye(2)),
-        LowRankMultivariateNormal(
-            torch.ones(3, 2), torch.ones(3, 2, 1), torch.ones(3, 2)
-        ),
-    ],
-    ids=lambda emission: str(emission).split("(")[0],
-)
-def test_pairs_are_mirrored_at_the_centre(emission):
-    oracle = Oracle(lambda x: x.flatten(1).sum(1) if x.ndim > 1 else x)
-    bridge(6, None, antithetic=True)(Critic(oracle), emission)
-    pairs = oracle.seen[0].unflatten(0, (3, 2, 3))
-    centre = pairs.mean(1)
-    loc = getattr(emission, "base_dist", emission).loc
-    torch.testing.assert_close(centre, loc.expand_as(centre))
-    assert (pairs[:, 0] != pairs[:, 1]).all()
-
-
-@pytest.mark.parametrize(
-    "emission",
-    [
-        Categorical(logits=torch.zeros(3, 4)),
-        LogNormal(torch.zeros(3), 1.0),
-        Independent(Bernoulli(torch.full((3, 2), 0.5)), 1),
-    ],
-    ids=lambda emission: str(emission).split("(")[0],
-)
-def test_antithetic_draws_of_a_skewed_distribution_are_an_error(emission):
-    oracle = Oracle(Linear())
-    with pytest.raises(ValueError, match="set antithetic to false"):
-        bridge(2, None, antithetic=True)(Critic(oracle), emission)
-    assert not oracle.seen
-
-
 def test_constants_cancel_within_a_pair():
     x = torch.randn(3, 3, dtype=FLOAT)
     shifted = Critic(lambda x: Coupled(3)(x) + 1e6)
     _, expected = pull(bridge(2, None, True), Critic(Coupled(3)), x)
     _, found = pull(bridge(2, None, True), shifted, x)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-
-
-# Baselines
-
-
-def test_leave_one_out_is_the_mean_of_the_other_groups():
-    single = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)
-    found = LeaveOneOutBaseline()(single)
-    assert found.flatten().tolist() == [4.0, 3.5, 1.5]
-    pairs = torch.tensor([[1.0, 3.0], [2.0, 6.0]]).view(2, 2, 1)
-    found = LeaveOneOutBaseline()(pairs).expand(2, 2, 1)
-    assert found.flatten().tolist() == [4.0, 4.0, 2.0, 2.0]
 
 
 def test_leave_one_out_leaves_constants_out():
@@ -333,14 +280,32 @@ def test_what_is_exposed_of_a_distribution_is_a_draw():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 0.1, False, NoBaseline()), "num_draws must be at least 1, got 0"),
-        ((3, 0.1, True, NoBaseline()), "must be even for antithetic pairs, got 3"),
-        ((2, 0.0, False, NoBaseline()), "sigma must be positive, got 0.0"),
-        ((2, float("nan"), False, NoBaseline()), "sigma must be positive, got nan"),
-        ((1, 0.1, False, LeaveOneOutBaseline()), "needs at least 2"),
-        ((2, 0.1, True, LeaveOneOutBaseline()), "needs at least 4"),
+        ((0, 0.1, IndependentDraws(), NoBaseline()), "must be at least 1, got 0"),
+        ((3, 0.1, AntitheticDraws(), NoBaseline()), "even for antithetic pairs, got 3"),
+        ((3, 0.1, QuasiMonteCarloDraws(2), NoBaseline()), "multiple .* got 3 and 2"),
+        ((2, 0.0, IndependentDraws(), NoBaseline()), "sigma must be positive, got 0.0"),
+        ((2, float("nan"), IndependentDraws(), NoBaseline()), "positive, got nan"),
+        ((1, 0.1, IndependentDraws(), LeaveOneOutBaseline()), "needs at least 2"),
+        ((2, 0.1, AntitheticDraws(), LeaveOneOutBaseline()), "needs at least 4"),
+        ((8, 0.1, QuasiMonteCarloDraws(1), LeaveOneOutBaseline()), "at least 16"),
     ],
 )
 def test_arguments_out_of_range_are_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         ScoreFunctionBridge(*arguments)
+
+
+class NoLogProb(Distribution):
+    """Draws, and no word on how likely they were."""
+
+    arg_constraints = {}  # noqa: RUF012
+
+    def sample(self, sample_shape=()):
+        return torch.zeros(*sample_shape, *self.batch_shape)
+
+
+def test_a_distribution_without_log_prob_is_an_error():
+    oracle = Oracle(Linear())
+    with pytest.raises(ValueError, match="NoLogProb has no log_prob"):
+        bridge()(Critic(oracle), NoLogProb(torch.Size([3])))
+    assert not oracle.seen

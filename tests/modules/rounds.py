@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.baselines import LeaveOneOutBaseline
 from gan_gradflow.bridges.directions import GaussianDirections
+from gan_gradflow.bridges.draws import AntitheticDraws
 from gan_gradflow.bridges.exact import ExactBridge
 from gan_gradflow.bridges.finite_difference import FiniteDifferenceBridge
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
@@ -25,7 +26,9 @@ BRIDGES = {
     "finite_difference": lambda: FiniteDifferenceBridge(
         GaussianDirections(4), True, 0.1
     ),
-    "score_function": lambda: ScoreFunctionBridge(8, 0.1, True, LeaveOneOutBaseline()),
+    "score_function": lambda: ScoreFunctionBridge(
+        8, 0.1, AntitheticDraws(), LeaveOneOutBaseline()
+    ),
 }
 
 
