@@ -10,6 +10,9 @@ Along random symmetric directions both have the same expectation, with bias O(h^
 the coordinate axes the forward difference has bias O(h). On a quadratic f the central
 difference is unbiased for every h. The value is f(x) where x itself is asked (forward),
 and the mean of the scores around x otherwise: E f(x + h u) = f(x) + O(h^2).
+
+Central differences along random signs are simultaneous perturbation (SPSA). A step that
+follows the critic is in `adaptive_difference.py`.
 """
 
 from dataclasses import replace
@@ -107,20 +110,35 @@ class FiniteDifferenceBridge(GradientBridge):
         forward, central = _DEFAULT_STEPS[dtype]
         return central if self.central else forward
 
+    def _observe(
+        self,
+        critic: Critic,
+        x: Float[Tensor, "batch *event"],
+        step: float,
+        directions: Float[Tensor, "directions batch *event"],
+        scores: dict[int, Float[Tensor, "directions batch"]],
+    ) -> None:
+        """Scores of x + j h u by j, the first of a call: a bridge may learn from them."""
+
     def _central(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
-        dim = x[0].numel()
+        dim, num_scores = x[0].numel(), 0
         total = pull = torch.zeros((), device=x.device)
         for u in self.directions.blocks(x):
             shift = step * u
-            scores = wide(critic(torch.stack([x + shift, x - shift]), num_query_dims=2))
-            total = total + scores.sum((0, 1))
-            pull = pull + combine((scores[0] - scores[1]) / (2 * step), u)
-        losses = total / self.queries_per_sample(dim)
-        return losses, pull * self.directions.weight(dim)
+            above, below = wide(critic(torch.stack([x + shift, x - shift]), 2))
+            if num_scores == 0:
+                self._observe(critic, x, step, u, {1: above, -1: below})
+            num_scores += 2 * len(u)
+            total = total + (above + below).sum(0)
+            pull = pull + combine((above - below) / (2 * step), u)
+        return total / num_scores, pull * self.directions.weight(dim)
 
     def _forward(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         losses, pull = wide(critic(x)), torch.zeros((), device=x.device)
-        for u in self.directions.blocks(x):
+        for number, u in enumerate(self.directions.blocks(x)):
             scores = wide(critic(x + step * u, num_query_dims=1))
+            if number == 0:
+                here = losses.expand_as(scores)
+                self._observe(critic, x, step, u, {0: here, 1: scores})
             pull = pull + combine((scores - losses) / step, u)
         return losses, pull * self.directions.weight(x[0].numel())
