@@ -62,7 +62,7 @@ class FiniteDifferenceBridge(GradientBridge):
         deterministic=False,
         unbiased_for="the gradient up to O(step^2)",
         queries="2 K central, K + 1 forward; K = d along coordinates",
-        crosses="shifted samples",
+        crosses="samples, shifted and as they are",
         returns="scores",
         per_sample=True,
     )

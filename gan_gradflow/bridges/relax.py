@@ -76,7 +76,7 @@ class RELAXBridge(GradientBridge):
         unbiased_for="the expected loss of the draws; for a tensor, the loss smoothed "
         "by sigma",
         queries="K",
-        crosses="draws from the emission's distribution",
+        crosses="draws from the emission's distribution; of a tensor also itself",
         returns="scores",
         per_sample=True,
     )

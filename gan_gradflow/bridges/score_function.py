@@ -55,7 +55,7 @@ class ScoreFunctionBridge(GradientBridge):
         unbiased_for="the expected loss of the draws; for a tensor, the loss smoothed "
         "by sigma",
         queries="K",
-        crosses="draws from the emission's distribution",
+        crosses="draws from the emission's distribution; of a tensor also itself",
         returns="scores",
         per_sample=True,
     )
