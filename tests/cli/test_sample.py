@@ -5,6 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_gradflow.cli import CONFIG_DIR
+
+BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
+
 
 @pytest.fixture
 def checkpoint(train, tmp_path):
@@ -22,6 +26,14 @@ def test_a_grid_is_drawn_from_a_checkpoint(cli, checkpoint, tmp_path) -> None:
     path = tmp_path / "outputs/drawn/samples.png"
     assert (result.code, result.out.strip()) == (0, str(path))
     assert size_of(path) == (320, 320)
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_samples_can_be_drawn_whatever_the_bridge(train, cli, tmp_path, bridge) -> None:
+    train(f"bridge={bridge}")
+    path = tmp_path / "outputs" / "short" / "checkpoints" / "last.ckpt"
+    result = cli("sample", f"checkpoint={path}", "num_samples=5")
+    assert result.code == 0, result.err
 
 
 def test_all_samples_come_as_one_array(cli, checkpoint, tmp_path) -> None:
