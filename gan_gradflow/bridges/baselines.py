@@ -126,6 +126,9 @@ class MovingAverageBaseline(Baseline):
         ValueError: `decay` outside [0, 1).
     """
 
+    total: Tensor
+    weight: Tensor
+
     def __init__(self, decay: float) -> None:
         super().__init__()
         if not 0 <= decay < 1:

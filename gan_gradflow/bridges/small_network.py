@@ -28,6 +28,11 @@ class SmallNetwork(nn.Module):
         ValueError: a number is out of range.
     """
 
+    weights: Tensor
+    first_moment: Tensor
+    second_moment: Tensor
+    steps: Tensor
+
     def __init__(self, width: int, learning_rate: float) -> None:
         super().__init__()
         if width < 1:

@@ -59,9 +59,10 @@ class StraightThroughBridge(GradientBridge):
         self, critic: Critic, emission: Emission
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """The losses of hard samples, which are their own proxy."""
-        soft = emission
         if isinstance(emission, Distribution):
             soft = two_valued(emission, "StraightThroughBridge").probs
+        else:
+            soft = emission
         losses = critic(passed_through(self.samples(emission), soft))
         return losses, losses
 
