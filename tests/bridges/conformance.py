@@ -35,6 +35,9 @@ def variants():
             own = {}
         yield (f"+bridge={path.stem}", *chosen(own))
         for group in own:
+            if group == "baseline":
+                # Not every baseline takes out what is constant; mirrored pairs do.
+                own["draws"] = "antithetic"
             for option in sorted((CONFIGS / "bridge" / group).glob("*.yaml")):
                 if option.stem != own[group]:
                     yield (f"+bridge={path.stem}", *chosen(own | {group: option.stem}))
