@@ -182,6 +182,8 @@ def _coverage(rounds: Sequence[Round]) -> Iterator[Finding]:
 
 def _both_kinds(record: PhaseRecord, has_fakes: bool) -> Iterator[Finding]:
     judged = record.of(DISCRIMINATOR)
+    if not has_fakes and any(call.derived for call in judged):
+        return  # only statistics of the fakes reach this side
     if not has_fakes and not record.of(GENERATOR):
         yield finding(
             "stale-fakes",

@@ -21,9 +21,16 @@ from gan_gradflow.audit.findings import Finding, finding
 from gan_gradflow.audit.laboratory import Laboratory
 from gan_gradflow.audit.players import DISCRIMINATOR, GENERATOR, PLAYERS, owner
 from gan_gradflow.audit.recorder import Intervention
-from gan_gradflow.audit.records import PhaseRecord, Round, inner, norm
+from gan_gradflow.audit.records import (
+    PhaseRecord,
+    Round,
+    asks_for_scores_only,
+    inner,
+    norm,
+)
 
 _ORDER_ONE = (0.2, 4.0)  # the sums above, for the usual losses at a neutral score
+_SHIFT = 0.1
 _MIN_ROWS = 16  # below, 1 / n is itself of order one
 
 
@@ -58,14 +65,26 @@ def neutral_score(baseline: Round) -> float:
 
 def measure_pushes(laboratory: Laboratory, baseline: Round) -> dict[str, Push]:
     """What each player's update does to neutral scores; empty where it is unknown."""
-    neutral = Intervention(score=neutral_score(baseline))
+    score = neutral_score(baseline)
+    neutral = Intervention(score=score)
     probe = laboratory.repeat(discriminator=neutral, generator=neutral)
     pushes = {}
     for player in PLAYERS:
         push = _push(probe.phase(player), _ascends(baseline.phase(player)))
         if push is not None:
             pushes[player] = push
+    if GENERATOR not in pushes and asks_for_scores_only(baseline.generator):
+        pushes[GENERATOR] = _push_from_scores(laboratory, score)
     return pushes
+
+
+def _push_from_scores(laboratory: Laboratory, score: float) -> Push:
+    """How the generator's loss falls when all scores rise, without any gradient."""
+    high, low = (
+        laboratory.repeat(generator=Intervention(score=score + shift)).generator.root
+        for shift in (_SHIFT, -_SHIFT)
+    )
+    return Push(reals=0.0, fakes=(low - high) / (2 * _SHIFT), num_reals=0, num_fakes=0)
 
 
 def actual_pushes(baseline: Round) -> dict[str, Push]:

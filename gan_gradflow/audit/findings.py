@@ -39,3 +39,12 @@ def finding(
         cause=entry.cause,
         names=tuple(names),
     )
+
+
+def catalogue_table() -> str:
+    """The catalogue as the Markdown table of `docs/audit.md`."""
+    rows = ["| finding | weight | meaning | usual cause |", "|---|---|---|---|"]
+    for code, entry in CATALOGUE.items():
+        weight = entry.severity.value
+        rows.append(f"| `{code}` | {weight} | {entry.meaning} | {entry.cause} |")
+    return "\n".join(rows)

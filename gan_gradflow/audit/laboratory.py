@@ -28,7 +28,6 @@ class Laboratory:
         snapshot: the state to start from.
         steps: the step function of each player.
         batch: what the steps are given.
-        books: the ledger's books at that state.
     """
 
     def __init__(
@@ -37,14 +36,13 @@ class Laboratory:
         snapshot: Snapshot,
         steps: Mapping[str, Callable[..., Any]],
         batch: Any,
-        books: tuple[int, dict],
     ) -> None:
         self.recorder = recorder
         self.players = recorder.players
         self._snapshot = snapshot
         self._steps = steps
         self._batch = batch
-        self._books = books
+        self._books = recorder.ledger.books()
 
     def repeat(
         self,

@@ -90,9 +90,12 @@ class Ledger:
                 limit = now.abs().max()
                 if bool((now[moved != 0].abs() == limit).all()):
                     record.clipped.add(name)
+        if record.outside and not record.steps:  # an update by hand
+            for name in self.players.parameters:
+                self._adopt(record, name)
         for name, used in record.used.items():
             left = self.players.parameters[name].grad
-            if left is not None and bool(left.any()) and not _close(left, used):
+            if left is not None and bool(_dense(left).any()) and not _close(left, used):
                 record.edited_after_step.add(name)
 
     def unscaling(self, gradients: Any) -> None:
@@ -114,13 +117,13 @@ class Ledger:
             record = self._record
             if record is None or self.differentiating:
                 return
-            if parameter.grad is None or not bool(parameter.grad.any()):
+            if parameter.grad is None or not bool(_dense(parameter.grad).any()):
                 self._deposits[name] = []
             known = self._deposits.setdefault(name, [])
             if known and name not in record.received:
                 record.leftovers[name] = tuple(known)
             known.append(Deposit(record.phase, stepped=False))
-            arrived = gradient.detach().clone()
+            arrived = _dense(gradient).clone()
             earlier = record.received.get(name)
             record.received[name] = arrived if earlier is None else earlier + arrived
             if name in record.used:  # a later backward in the same phase
@@ -131,7 +134,7 @@ class Ledger:
     def _after_deposit(self, name: str) -> Any:
         def hook(parameter: Tensor) -> None:
             if self._record is not None and parameter.grad is not None:
-                self._as_received[name] = parameter.grad.detach().clone()
+                self._as_received[name] = _dense(parameter.grad).clone()
 
         return hook
 
@@ -165,11 +168,13 @@ class Ledger:
         used = []
         for name in names:
             gradient = self.players.parameters[name].grad
-            if gradient is None or not bool(gradient.any()):
+            if gradient is not None:
+                self._adopt(record, name)
+            if gradient is None or not bool(_dense(gradient).any()):
                 self._deposits[name] = []
                 continue
             used.append(name)
-            record.used[name] = gradient.detach().clone()
+            record.used[name] = _dense(gradient).clone()
             deposits = self._deposits.get(name, [])
             foreign = [d for d in deposits if d.stepped or d.phase != record.phase]
             if foreign:
@@ -181,6 +186,15 @@ class Ledger:
             record.stepped_before_backward = True
         elif own and nonzero and not set(own) & set(used):
             record.zeroed_before_step = True
+
+    def _adopt(self, record: PhaseRecord, name: str) -> None:
+        """An update without `backward` used what `autograd.grad` returned."""
+        gradient = record.computed.get(name)
+        if name not in record.received and gradient is not None:
+            record.received[name] = _dense(gradient).clone()
+            self._deposits[name] = [Deposit(record.phase, stepped=False)]
+            record.roots += record.computed_roots
+            record.computed_roots = []
 
     def _book_update(self, record: PhaseRecord) -> list[str]:
         moved = []
@@ -197,5 +211,11 @@ def _values(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in parameters.items()}
 
 
+def _dense(gradient: Tensor) -> Tensor:
+    gradient = gradient.detach()
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
 def _close(left: Tensor, right: Tensor) -> bool:
+    left, right = _dense(left), _dense(right)
     return torch.allclose(left, right, rtol=1e-4, atol=0.0, equal_nan=True)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -138,10 +139,12 @@ class _Audit:
         self.ledger.newcomers = untouched
         self.recorder.attach()
         try:
-            rounds, last = self._watch()
-            self._judge(report, rounds)
-            if all(record.error is None for record in rounds[-1]):
-                self._experiment(report, last)
+            # what is compiled runs as it is written, or it would compile the hooks too
+            with torch.compiler.set_stance("force_eager"):
+                rounds, laboratory = self._watch()
+                self._judge(report, rounds)
+                if all(record.error is None for record in rounds[-1]):
+                    self._experiment(report, laboratory)
         finally:
             self.recorder.detach()
             untouched.restore()
@@ -149,24 +152,19 @@ class _Audit:
     def _batch(self, iteration: int) -> Any:
         return self.batches[iteration % len(self.batches)] if self.batches else None
 
-    def _watch(self) -> tuple[list[Round], Snapshot]:
-        """A few iterations as they come, and the state before the last one."""
+    def _watch(self) -> tuple[list[Round], Laboratory]:
+        """A few iterations as they come, and a way to repeat the last one."""
         rounds = []
         for iteration in range(_ITERATIONS):
-            if iteration == _ITERATIONS - 1:
-                last = Snapshot(self.players, self.ledger.optimizers, self.restore)
-                self.books = self.ledger.books()
-            rounds.append(
-                Round(
-                    **{
-                        player: self.recorder.run(
-                            player, self.steps[player], self._batch(iteration)
-                        )
-                        for player in PLAYERS
-                    }
-                )
+            batch = self._batch(iteration)
+            state = Snapshot(self.players, self.ledger.optimizers, self.restore)
+            laboratory = Laboratory(self.recorder, state, self.steps, batch)
+            discriminator, generator = (
+                self.recorder.run(player, self.steps[player], batch)
+                for player in PLAYERS
             )
-        return rounds, last
+            rounds.append(Round(discriminator, generator))
+        return rounds, laboratory
 
     def _judge(self, report: AuditReport, rounds: list[Round]) -> None:
         players, optimizers = self.players, self.ledger.optimizers
@@ -183,11 +181,12 @@ class _Audit:
             tables.optimizer_table(rounds, players, optimizers, report.findings),
         ]
 
-    def _experiment(self, report: AuditReport, state: Snapshot) -> None:
-        batch = self._batch(_ITERATIONS - 1)
-        laboratory = Laboratory(self.recorder, state, self.steps, batch, self.books)
+    def _experiment(self, report: AuditReport, laboratory: Laboratory) -> None:
         baseline, again = laboratory.repeat(), laboratory.repeat()
-        if any(record.error is not None for record in (*baseline, *again)):
+        failed = [r.error for r in (*baseline, *again) if r.error is not None]
+        if failed:
+            message = f"a repeated step raised {type(failed[0]).__name__}: {failed[0]}"
+            report.findings.append(finding("not-reproducible", "setup", message[:300]))
             return
         pushes = measure_pushes(laboratory, baseline)
         report.findings += [

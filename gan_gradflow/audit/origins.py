@@ -3,8 +3,8 @@
 Every row of a traced tensor has a birth: the number of generator updates before it was
 emitted, or -1 if the generator did not emit it. The trace follows a tensor through
 `detach`, concatenation, slicing, in-place assignment and every operation that keeps the
-batch dimension; an operation on several traced tensors keeps the latest birth.
-Reductions end the trace.
+batch dimension; an operation on several traced tensors keeps the latest birth. What
+else is computed from fakes (statistics, draws from them) is only known to be derived.
 """
 
 from collections.abc import Iterable
@@ -28,6 +28,7 @@ class Origins:
 
     def __init__(self) -> None:
         self._births: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._derived: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def mark(self, value: Any, birth: int) -> None:
         """The generator emitted these tensors after `birth` updates."""
@@ -39,6 +40,10 @@ class Origins:
         """One birth for each row, or None for a tensor without a trace."""
         births = self._births.get(tensor) if tensor.dim() else None
         return births if births is not None and len(births) == len(tensor) else None
+
+    def derived(self, tensor: Tensor) -> bool:
+        """Whether this was computed from anything that the generator emitted."""
+        return tensor in self._births or tensor in self._derived
 
     def latest(self, tensors: Iterable[Tensor], rows: int) -> Tensor:
         """The latest birth of each of `rows` rows over several tensors."""
@@ -55,15 +60,31 @@ class Origins:
         if not outputs and func is not Tensor.__setitem__:
             return
         inputs = list(tensors_in((args, kwargs)))
-        if not any(self.births(tensor) is not None for tensor in inputs):
+        if not any(map(self.derived, inputs)) or _takes_only_the_shape(func):
             return
+        for tensor in outputs:
+            self._derived[tensor] = True
+        try:
+            self._follow_rows(func, args, kwargs, inputs, outputs)
+        except (IndexError, TypeError, ValueError):
+            return  # an unusual call loses its trace; the user's step goes on
+
+    def _follow_rows(
+        self,
+        func: Any,
+        args: tuple,
+        kwargs: dict,
+        inputs: list[Tensor],
+        outputs: list[Tensor],
+    ) -> None:
+        rows = [len(tensor) for tensor in outputs if tensor.dim()]
         if func is Tensor.__setitem__:
             self._assign(*args)
         elif func in _CONCATENATIONS:
             self._concatenate(args, kwargs, outputs[0])
         elif func in _INDEXING:
             self._index(args, kwargs, outputs[0])
-        elif sum(len(o) if o.dim() else 0 for o in outputs) == len(inputs[0]) > 0:
+        elif len(outputs) == len(rows) > 1 and sum(rows) == len(inputs[0]):
             self._split(inputs, outputs)
         else:
             for tensor in outputs:
@@ -114,6 +135,11 @@ class Origins:
             source = torch.full_like(chosen, NOT_FAKE)
         births[_on_cpu(index)] = source
         self._births[target] = births
+
+
+def _takes_only_the_shape(func: Any) -> bool:
+    name = getattr(func, "__name__", "")
+    return name.endswith("_like") or name.startswith("new_")
 
 
 def _chosen(births: Tensor, index: Any) -> Tensor | None:

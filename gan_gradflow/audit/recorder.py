@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from gan_gradflow.audit.calling import arguments, as_float, roots
 from gan_gradflow.audit.ledger import Ledger
 from gan_gradflow.audit.nesting import copied, mapped, tensors_in
 from gan_gradflow.audit.origins import NOT_FAKE, Origins
@@ -60,6 +61,7 @@ class Recorder(TorchFunctionMode):
         self._record: Any = None  # a PhaseRecord while a step runs
         self._emissions: list[tuple[Call, list[tuple[Tensor, Tensor, Any]]]] = []
         self._running = ""
+        self._penalising = False
         self._remembered: list[tuple[Tensor, int]] = []
         self._handles: list[Any] = []
 
@@ -90,7 +92,7 @@ class Recorder(TorchFunctionMode):
         self.ledger.open(record)
         try:
             with self:
-                record.loss = _as_float(step(*_arguments(step, batch)))
+                record.loss = as_float(step(*arguments(step, batch)))
         except Exception as error:
             record.error = error
         self._record = None
@@ -112,7 +114,7 @@ class Recorder(TorchFunctionMode):
         if func is torch.autograd.grad:
             return self._differentiate(args, kwargs)
         if func in _BACKWARDS:
-            self._record.roots += _roots(args, kwargs)
+            self._record.roots += roots(*args, **kwargs)
         elif func is _UNSCALE:
             self.ledger.unscaling(args[0])
         elif func is F.binary_cross_entropy_with_logits and args:
@@ -135,8 +137,10 @@ class Recorder(TorchFunctionMode):
 
     def _differentiate(self, args: tuple, kwargs: dict) -> Any:
         bound = inspect.signature(torch.autograd.grad).bind(*args, **kwargs)
-        inputs = tensors_in(bound.arguments["inputs"])
-        if all(id(tensor) not in self.players.names for tensor in inputs):
+        inputs = list(tensors_in(bound.arguments["inputs"]))
+        names = [self.players.names.get(id(tensor)) for tensor in inputs]
+        self._penalising = not any(names)
+        if self._penalising:
             self._record.penalties += 1
             graphless = not bound.arguments.get("create_graph")
             self._record.graphless_penalties += graphless
@@ -147,6 +151,12 @@ class Recorder(TorchFunctionMode):
             gradients = torch.autograd.grad(*bound.args, **bound.kwargs)
         finally:
             self.ledger.differentiating = False
+            penalising, self._penalising = self._penalising, False
+        if not penalising:
+            self._record.computed.update(zip(names, gradients, strict=False))
+            given = bound.arguments.get("grad_outputs")
+            self._record.computed_roots += roots(bound.arguments["outputs"], given)
+            return gradients
         scale = self.intervention.gradient_scale
         if scale == 1:
             return gradients
@@ -182,6 +192,7 @@ class Recorder(TorchFunctionMode):
                     training=network.training,
                     frozen=not trainable,
                     births=births,
+                    derived=any(map(self.origins.derived, inputs)),
                     inputs=(copied(args), copied(kwargs)),
                     input_has_graph=any(tensor.requires_grad for tensor in inputs),
                 )
@@ -209,7 +220,7 @@ class Recorder(TorchFunctionMode):
             before = tensors_in(call.inputs)
             call.input_overwritten = any(
                 _changed(old, new)
-                for old, new in zip(before, tensors_in((args, kwargs)), strict=True)
+                for old, new in zip(before, tensors_in((args, kwargs)), strict=False)
             )
             tensors = [t for t in tensors_in(output) if t.is_floating_point()]
             call.output_has_graph = any(tensor.requires_grad for tensor in tensors)
@@ -251,7 +262,7 @@ class Recorder(TorchFunctionMode):
 
     def _add_to(self, call: Call, field: str) -> Any:
         def hook(gradient: Tensor) -> None:
-            if self._record is None or self.ledger.differentiating:
+            if self._record is None or self._penalising:
                 return
             earlier = getattr(call, field)
             arrived = gradient.detach().clone()
@@ -268,46 +279,8 @@ class Recorder(TorchFunctionMode):
         self._emissions = []
 
 
-def _arguments(step: Callable[..., Any], batch: Any) -> tuple:
-    """The batch as the step wants it: not at all, whole, or spread over arguments."""
-    try:
-        parameters = inspect.signature(step).parameters.values()
-    except (TypeError, ValueError):
-        return () if batch is None else (batch,)
-    places = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    starred = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if batch is None or not (places or starred):
-        return ()
-    required = sum(p.default is p.empty for p in places)
-    spread = isinstance(batch, (tuple, list)) and len(batch) == required > 1
-    return tuple(copied(batch)) if spread else (copied(batch),)
-
-
 def _changed(now: Tensor, before: Tensor) -> bool:
     return now.shape != before.shape or bool(differs(now, before).any())
-
-
-def _as_float(loss: Any) -> float | None:
-    tensors = [t for t in tensors_in(loss) if t.numel() == 1]
-    if isinstance(loss, (int, float)):
-        return float(loss)
-    return float(tensors[0].detach()) if len(tensors) == 1 else None
-
-
-def _roots(args: tuple, kwargs: dict) -> list[float]:
-    roots = list(tensors_in(args[0]))
-    given = args[1] if len(args) > 1 else None
-    for name in ("gradient", "grad_tensors"):
-        given = kwargs.get(name, given)
-    weights = list(tensors_in(given))
-    if not weights:
-        return [float(root.detach().sum()) for root in roots]
-    return [
-        float((r.detach() * w.detach()).sum())
-        for r, w in zip(roots, weights, strict=True)
-    ]
 
 
 def _one_per_sample(scores: Tensor, rows: int) -> bool:

@@ -22,7 +22,8 @@ class Deposit:
 class Call:
     """One forward pass of one player, called as a whole.
 
-    `births` holds the origin of each row of the inputs (see `origins.py`), `scores` the
+    `births` holds the origin of each row of the inputs, and `derived` whether they depend
+    on an emission in any way (see `origins.py`); `scores` is the
     discriminator's output per sample where it is one number (or one map of numbers) per
     sample, and `slopes` the gradient of the loss with respect to them.
     """
@@ -32,6 +33,7 @@ class Call:
     training: bool
     frozen: bool
     births: Tensor
+    derived: bool
     inputs: tuple[Any, dict[str, Any]]
     input_has_graph: bool
     completed: bool = False
@@ -53,8 +55,9 @@ class PhaseRecord:
     """One run of one player's step function.
 
     Dictionaries are keyed by parameter or buffer name. `received` sums the gradients
-    that `backward` brought in this phase, `used` holds those the optimizer saw, and
-    `update` what optimizers changed; `outside` is every other change of a parameter.
+    that `backward` brought in this phase, `computed` holds those of `autograd.grad`,
+    `used` those that the optimizer saw, and `update` what optimizers changed; `outside`
+    is every other change of a parameter.
     """
 
     phase: str
@@ -68,6 +71,8 @@ class PhaseRecord:
     ran_training: set[str] = field(default_factory=set)
     received: dict[str, Tensor] = field(default_factory=dict)
     used: dict[str, Tensor] = field(default_factory=dict)
+    computed: dict[str | None, Tensor | None] = field(default_factory=dict)
+    computed_roots: list[float] = field(default_factory=list)
     leftovers: dict[str, tuple[Deposit, ...]] = field(default_factory=dict)
     contaminated: dict[str, tuple[Deposit, ...]] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -111,6 +116,12 @@ class Round:
     def phase(self, player: str) -> PhaseRecord:
         """The record of this player's own phase."""
         return self.discriminator if player == "discriminator" else self.generator
+
+
+def asks_for_scores_only(record: PhaseRecord) -> bool:
+    """Whether the discriminator was asked, and never with a graph."""
+    asked = record.of("discriminator")
+    return bool(asked) and not any(call.graph_enabled for call in asked)
 
 
 def differs(left: Tensor, right: Tensor) -> Tensor:

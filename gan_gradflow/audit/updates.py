@@ -90,9 +90,11 @@ def _own_update(records: Sequence[PhaseRecord]) -> Iterator[Finding]:
         for record in records
         for name in (*record.update, *record.outside)
     )
-    arrived = any(owner(name) == phase for r in records for name in r.received)
+    arrived = [g for r in records for n, g in r.received.items() if owner(n) == phase]
     zeroed = any(record.zeroed_before_step for record in records)
-    if changed or not arrived or zeroed:
+    # a gradient scaler skips updates that overflow, and lowers its factor
+    finite = all(bool(gradient.isfinite().all()) for gradient in arrived)
+    if changed or not arrived or zeroed or not finite:
         return
     stepped = any(record.steps for record in records)
     why = "though an optimizer stepped" if stepped else "and no optimizer stepped"

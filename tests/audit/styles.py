@@ -14,6 +14,7 @@ from loops import (
     reals_like,
 )
 from torch import nn
+from torch.func import functional_call
 from torch.nn.functional import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -22,6 +23,7 @@ from torch.nn.functional import (
     softplus,
 )
 from torch.nn.utils import clip_grad_norm_
+from torch.utils.checkpoint import checkpoint
 
 STYLES: list[Callable[[], Loop]] = []
 
@@ -455,6 +457,76 @@ def plain_sgd_by_hand() -> Loop:
 
 
 @style
+def gradients_from_autograd_grad_put_into_place() -> Loop:
+    loop = Loop()
+
+    def step(reals):
+        loss = loop.generator_loss(loop.fakes())
+        parameters = list(loop.generator.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        loop.optimizer_g.step()
+
+    loop.generator_step = step
+    return loop
+
+
+@style
+def updates_by_hand_from_autograd_grad() -> Loop:
+    loop = Loop()
+
+    def step(reals):
+        loss = loop.generator_loss(loop.fakes())
+        parameters = list(loop.generator.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter -= 1e-2 * gradient
+
+    loop.generator_step = step
+    return loop
+
+
+@style
+def loss_weight_from_gradients_of_the_last_layer() -> Loop:
+    loop = Loop()
+
+    def step(reals):
+        fakes = loop.fakes()
+        content, adversarial = l1_loss(fakes, reals), loop.generator_loss(fakes)
+        last = loop.generator[-1].weight
+        norms = [
+            torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+            for loss in (content, adversarial)
+        ]
+        loss = content + (norms[0] / norms[1]).detach() * adversarial
+        loop.optimizer_g.zero_grad()
+        loss.backward()
+        loop.optimizer_g.step()
+        return loss
+
+    loop.generator_step = step
+    return loop
+
+
+@style
+def embeddings_with_sparse_gradients() -> Loop:
+    class Looked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.classes = nn.Embedding(4, LATENT, sparse=True)
+            self.body = mlp_generator()
+
+        def forward(self, latents):
+            return self.body(latents + self.classes(torch.arange(len(latents)) % 4))
+
+    loop = Loop(generator=Looked())
+    loop.optimizer_g = torch.optim.SGD(loop.generator.parameters(), lr=1e-3)
+    return loop
+
+
+@style
 def optimizer_with_a_closure() -> Loop:
     loop = Loop()
     loop.optimizer_g = torch.optim.SGD(loop.generator.parameters(), lr=1e-3)
@@ -644,4 +716,39 @@ def steps_draw_their_own_data() -> Loop:
     clean = loop.discriminator_step, loop.generator_step
     loop.discriminator_step = lambda: clean[0](next(data))
     loop.generator_step = lambda: clean[1](None)
+    return loop
+
+
+# ---------------------------------------------------------------- how networks run
+
+
+@style
+def compiled_networks() -> Loop:
+    compiled = [
+        torch.compile(network, backend="eager")
+        for network in (mlp_generator(), mlp_discriminator())
+    ]
+    return Loop(*compiled)
+
+
+@style
+def recomputed_activations() -> Loop:
+    class Recomputed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = mlp_discriminator()
+
+        def forward(self, samples):
+            return checkpoint(self.body, samples, use_reentrant=False)
+
+    return Loop(discriminator=Recomputed())
+
+
+@style
+def discriminator_called_as_a_function_of_its_parameters() -> Loop:
+    loop = Loop()
+    parameters = dict(loop.discriminator.named_parameters())
+    loop.generator_loss = lambda fakes: softplus(
+        -functional_call(loop.discriminator, parameters, (fakes,))
+    ).mean()
     return loop

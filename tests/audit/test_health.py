@@ -107,7 +107,9 @@ def test_cancellation_loses_precision():
 def test_errors_are_those_of_a_direct_comparison():
     network = Cancelling(1e4)
     latents, pull = torch.randn(4, LATENT), torch.randn(4, EVENT)
-    call = Call("generator", True, True, False, torch.ones(4), ((latents,), {}), False)
+    call = Call(
+        "generator", True, True, False, torch.ones(4), True, ((latents,), {}), False
+    )
     call.pull = pull
     measured = measure_precision(network, call)["body"].own
     gradients = []
@@ -126,6 +128,8 @@ def test_a_network_that_draws_random_numbers_is_not_compared():
             return super().forward(inputs * torch.randn_like(inputs))
 
     latents = torch.randn(4, LATENT)
-    call = Call("generator", True, True, False, torch.ones(4), ((latents,), {}), False)
+    call = Call(
+        "generator", True, True, False, torch.ones(4), True, ((latents,), {}), False
+    )
     call.pull = torch.randn(4, EVENT)
     assert measure_precision(Noisy(LATENT, EVENT), call) == {}

@@ -47,6 +47,11 @@ CASES = {
     "noised": (lambda r, f: f + torch.randn(3, 3), [NEW] * 3),
     "reals": (lambda r, f: r + 1, None),
     "statistics": (lambda r, f: r + f.mean(), None),
+    "noise_of_the_same_shape": (lambda r, f: torch.randn_like(f), None),
+    "constants_of_the_same_shape": (lambda r, f: f.new_ones(3, 3), None),
+    "scaled_by_a_number": (lambda r, f: torch.tensor(2.0) * f, [NEW] * 3),
+    "masked": (lambda r, f: torch.where(f > 0, f, 0.0), [NEW] * 3),
+    "repeated": (lambda r, f: f[None].expand(2, 3, 3), None),
 }
 
 
@@ -68,3 +73,13 @@ def test_a_mixture_is_as_young_as_its_youngest_part():
     with Following(origins):
         mixed = old + new
     assert origins.births(mixed).tolist() == [NEW] * 3
+
+
+def test_draws_from_statistics_are_derived_and_noise_is_not():
+    origins, fakes = Origins(), torch.randn(3, 3)
+    origins.mark(fakes, NEW)
+    with Following(origins):
+        drawn = fakes.mean(0) + torch.randn(5, 3)
+        noise = torch.randn_like(fakes)
+    assert origins.derived(drawn)
+    assert not origins.derived(noise)
