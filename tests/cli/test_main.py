@@ -22,7 +22,8 @@ def test_a_wrong_command_is_told_the_nearest(cli) -> None:
 def test_a_commands_help_shows_groups_and_options(cli) -> None:
     result = cli("train", "--help")
     assert result.code == 0
-    assert "bridge: exact, finite_difference" in result.out
+    assert "\nbridge: " in result.out
+    assert " finite_difference, " in result.out
 
 
 @pytest.mark.parametrize(

@@ -156,14 +156,16 @@ class NaNCritic(torch.nn.Module):
         return scores * (float("nan") if self.left < 0 else 1)
 
 
-@pytest.mark.parametrize("bridge", ["exact", "finite_difference"])
+# The third generator phase: after the try-out, two calls of its discriminator phase, and
+# two iterations of three calls (exact) or four (forward differences).
+@pytest.mark.parametrize(("bridge", "calls"), [("exact", 9), ("finite_difference", 11)])
 def test_a_critic_gone_wrong_ends_the_run_with_a_checkpoint(
-    train, tmp_path, bridge
+    train, tmp_path, bridge, calls
 ) -> None:
     folder = tmp_path / "mine" / "discriminator"
     folder.mkdir(parents=True)
     (folder / "own.yaml").write_text(
-        "_target_: test_train.NaNCritic\ncalls: 7\nwidth: 1\n"
+        f"_target_: test_train.NaNCritic\ncalls: {calls}\nwidth: 1\n"
     )
     settings = ("penalty=none", "objective=nonsaturating", f"bridge={bridge}")
     result = train("--config-dir", "mine", "discriminator=own", *settings)
