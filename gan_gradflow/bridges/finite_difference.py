@@ -77,6 +77,12 @@ class FiniteDifferenceBridge(GradientBridge):
                 "null to choose by dtype"
             )
         self.traits = replace(self.traits, deterministic=directions.deterministic)
+        if (
+            directions.deterministic and not central
+        ):  # nothing averages the odd terms out
+            self.traits = replace(
+                self.traits, unbiased_for="the gradient up to O(step)"
+            )
         self.directions = directions
         self.central = central
         self.step = step
