@@ -13,7 +13,7 @@ from gan_gradflow.audit import CATALOGUE, AuditReport
 from gan_gradflow.audit.findings import catalogue_table
 
 PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = re.findall(r"```py\n(.*?)```", PAGE, flags=re.DOTALL)
 SOURCES = Path(gan_gradflow.audit.__file__).parent
 
 
