@@ -159,7 +159,7 @@ def _ours(problem: Problem) -> dict[str, Callable[[Counted, Tensor], Gradients]]
             "score_function, no baseline": gradients(*score, "bridge/baseline=none"),
         }
     step, number = f"bridge.step={STEP}", "bridge.directions.num_directions"
-    difference = ("+bridge=finite_difference", step)
+    difference = ("+bridge=finite_difference", "bridge.central=true", step)
     return {
         "finite_difference": gradients(*difference, f"{number}={PAIRS}"),
         "finite_difference, forward": gradients(
@@ -172,7 +172,10 @@ def _ours(problem: Problem) -> dict[str, Callable[[Counted, Tensor], Gradients]]
         "adaptive_difference": gradients(
             "+bridge=adaptive_difference", step, f"{number}={PAIRS}"
         ),
-        "score_function, antithetic": gradients(*score, f"bridge.sigma={STEP}"),
+        "score_function": gradients(*score, f"bridge.sigma={STEP}"),
+        "score_function, antithetic": gradients(
+            *score, "bridge/draws=antithetic", f"bridge.sigma={STEP}"
+        ),
     }
 
 
@@ -261,7 +264,8 @@ def _pennylane(problem: Problem) -> dict[str, Callable[[Counted, Tensor], Gradie
         point = pennylane.numpy.array(at.numpy(), requires_grad=True)
 
         def objective(array):
-            return float(loss.one(torch.as_tensor(array.unwrap(), dtype=at.dtype)))
+            scored = loss.one(torch.as_tensor(array.unwrap(), dtype=at.dtype))
+            return scored.double().numpy()
 
         while True:
             draws = [
