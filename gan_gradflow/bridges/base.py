@@ -144,6 +144,22 @@ class GradientBridge(nn.Module, ABC):
             )
 
 
+def pathwise(emission: Emission, bridge: str) -> Tensor:
+    """The samples of an emission, with the graph to its parameters.
+
+    Raises:
+        ValueError: draws of the distribution carry no graph; the message names `bridge`.
+    """
+    if not isinstance(emission, Distribution):
+        return emission
+    if not emission.has_rsample:
+        raise ValueError(
+            f"{bridge} cannot differentiate draws from {type(emission).__name__}, which "
+            "has no reparameterised sample; choose score_function"
+        )
+    return emission.rsample()
+
+
 def rows(samples: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch dim"]:
     """The samples of a batch as vectors, whatever their event shape."""
     return samples.reshape(len(samples), -1)

@@ -6,9 +6,8 @@ draws x = g(parameters, noise), the pathwise gradient through one draw.
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution
 
-from gan_gradflow.bridges.base import GradientBridge, Traits
+from gan_gradflow.bridges.base import GradientBridge, Traits, pathwise
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
 
@@ -35,20 +34,9 @@ class ExactBridge(GradientBridge):
         self, critic: Critic, emission: Emission
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """The losses, which are their own proxy."""
-        losses = critic(self._samples(emission))
+        losses = critic(pathwise(emission, "ExactBridge"))
         return losses, losses
 
     def queries_per_sample(self, dim: int) -> int:  # noqa: ARG002
         """One, whatever the dimension."""
         return 1
-
-    @staticmethod
-    def _samples(emission: Emission) -> Tensor:
-        if not isinstance(emission, Distribution):
-            return emission
-        if not emission.has_rsample:
-            raise ValueError(
-                f"ExactBridge cannot differentiate draws from {type(emission).__name__}, "
-                "which has no reparameterised sample; choose score_function"
-            )
-        return emission.rsample()

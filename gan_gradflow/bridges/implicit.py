@@ -26,11 +26,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from gan_gradflow.bridges.adjoint.base import AdjointReport, AdjointSolver
 from gan_gradflow.bridges.adjoint.linear_systems import LinearSystem
-from gan_gradflow.bridges.base import GradientBridge, Traits, rows, wide
+from gan_gradflow.bridges.base import GradientBridge, Traits, pathwise, rows, wide
 from gan_gradflow.bridges.equations.base import (
     Equation,
     SolutionError,
@@ -113,7 +112,7 @@ class ImplicitBridge(GradientBridge):
             SolutionError: the solver's answer does not solve the equation.
             ValueError: shapes do not fit.
         """
-        losses = critic(self._seen(_drawn(emission)))
+        losses = critic(self._seen(pathwise(emission, "ImplicitBridge")))
         return losses, losses
 
     def figures(self) -> dict[str, float]:
@@ -127,7 +126,7 @@ class ImplicitBridge(GradientBridge):
     @torch.no_grad()
     def samples(self, emission: Emission) -> Tensor:
         """What the critic sees of the solution; the emission itself does not cross."""
-        return self._seen(_drawn(emission))
+        return self._seen(pathwise(emission, "ImplicitBridge"))
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """The equation's own, such as an equilibrium layer's weights."""
@@ -239,18 +238,6 @@ class _Once(torch.autograd.Function):
             "ImplicitBridge has a first derivative only; take a penalty on gradients "
             "from the critic, at the samples that the bridge exposes"
         )
-
-
-def _drawn(emission: Emission) -> Tensor:
-    if not isinstance(emission, Distribution):
-        return emission
-    if not emission.has_rsample:
-        raise ValueError(
-            "ImplicitBridge cannot differentiate draws from "
-            f"{type(emission).__name__}, which has no reparameterised sample; choose "
-            "score_function"
-        )
-    return emission.rsample()
 
 
 @contextlib.contextmanager

@@ -20,9 +20,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.distributions import Distribution
 
-from gan_gradflow.bridges.base import GradientBridge, Traits, rows, wide
+from gan_gradflow.bridges.base import GradientBridge, Traits, pathwise, rows, wide
 from gan_gradflow.bridges.moments import Moments, draw_surrogates
 from gan_gradflow.bridges.statistics import Statistics
 from gan_gradflow.critic import Critic
@@ -199,14 +198,7 @@ class SurrogateInputBridge(GradientBridge):
 
 
 def _samples(emission: Emission) -> Tensor:
-    if isinstance(emission, Distribution):
-        if not emission.has_rsample:
-            raise ValueError(
-                f"SurrogateInputBridge cannot differentiate draws from "
-                f"{type(emission).__name__}, which has no reparameterised sample; choose "
-                "score_function"
-            )
-        emission = emission.rsample()
+    emission = pathwise(emission, "SurrogateInputBridge")
     if not torch.compiler.is_compiling():
         bad = int((~rows(emission).isfinite().all(1)).sum())
         if bad:
