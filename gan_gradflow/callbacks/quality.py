@@ -1,8 +1,11 @@
 """How good the averaged generator's samples are, every so many iterations."""
 
+import time
+
 import lightning as L
 import torch
 
+from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 from gan_gradflow.metrics.base import Reals, SampleQuality
 
 
@@ -10,12 +13,14 @@ class QualityReport(L.Callback):
     """Logs a sample quality against the held-out reals, and its floor once.
 
     The fakes come from the averaged generator in evaluation mode, at latents that the
-    seed fixes: the same for each evaluation.
+    seed fixes: the same for each evaluation. Every measurement is also a line of `file`
+    (see `quality_record`), with the queries and seconds that training took so far.
 
     Args:
         metric: what is measured.
         every_n_iterations: how often; it is measured at the end in any case.
         seed: what the latents follow from.
+        file: where the measurements are kept.
 
     Attributes:
         latest: the figures of the last evaluation.
@@ -23,7 +28,7 @@ class QualityReport(L.Callback):
     """
 
     def __init__(
-        self, metric: SampleQuality, every_n_iterations: int, seed: int
+        self, metric: SampleQuality, every_n_iterations: int, seed: int, file: str
     ) -> None:
         if every_n_iterations < 1:
             raise ValueError(
@@ -32,8 +37,11 @@ class QualityReport(L.Callback):
         self.metric = metric
         self.every_n_iterations = every_n_iterations
         self.seed = seed
+        self.record = QualityRecord(file)
         self.latest: dict[str, float] = {}
         self.floor: dict[str, float] = {}
+        self._spent = (0.0, 0.0)  # seconds and CPU seconds until the clock started
+        self._started = _clock()
 
     def prepare(self, data: Reals) -> None:
         """Measure the reals, once.
@@ -52,19 +60,29 @@ class QualityReport(L.Callback):
             for logger in trainer.loggers:
                 logger.log_metrics({f"quality_floor/{name}": value}, step=0)
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock, and forget what was measured after a checkpoint."""
+        self._started = _clock()
+        if trainer.is_global_zero:
+            self.record.begin(trainer.global_step)
+
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Measure the fakes, if it is time to."""
-        last = trainer.global_step == trainer.max_steps
+        last = trainer.global_step == trainer.max_steps or pl_module.budget_is_spent
         if last or trainer.global_step % self.every_n_iterations == 0:
+            self._spent = self._elapsed()
             self.latest = self.measure(pl_module)
-            for (
-                logger
-            ) in trainer.loggers:  # once each, not at every interval from now on
-                named = {f"quality/{name}": v for name, v in self.latest.items()}
-                logger.log_metrics(named, step=trainer.global_step)
-            if self.metric.primary is not None:  # for checkpoints, whatever its name
-                best = self.latest[self.metric.primary]
-                pl_module.log("quality/primary", best, logger=False)
+            self._keep(trainer, pl_module)
+            self._started = _clock()
+
+    def state_dict(self) -> dict[str, float]:
+        """The time that training took."""
+        seconds, cpu_seconds = self._elapsed()
+        return {"seconds": seconds, "cpu_seconds": cpu_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on counting time where the checkpoint left off."""
+        self._spent = (state_dict["seconds"], state_dict["cpu_seconds"])
 
     def measure(self, pl_module: L.LightningModule) -> dict[str, float]:
         """The figures of the averaged generator as it is now."""
@@ -74,3 +92,27 @@ class QualityReport(L.Callback):
             generator=torch.Generator().manual_seed(self.seed),
         ).to(pl_module.device)
         return self.metric(pl_module.generator.sample(latents, averaged=True))
+
+    def _keep(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        named = {f"quality/{name}": value for name, value in self.latest.items()}
+        for logger in trainer.loggers:  # once each, not at every interval from now on
+            logger.log_metrics(named, step=trainer.global_step)
+        if trainer.is_global_zero and self.latest:
+            queries = pl_module.critic.queries
+            self.record.append(
+                QualityPoint(trainer.global_step, queries, *self._spent, self.latest)
+            )
+        if self.metric.primary is not None:  # for checkpoints, whatever its name
+            best = self.latest[self.metric.primary]
+            pl_module.log("quality/primary", best, logger=False)
+
+    def _elapsed(self) -> tuple[float, float]:
+        seconds, cpu_seconds = _clock()
+        return (
+            self._spent[0] + seconds - self._started[0],
+            self._spent[1] + cpu_seconds - self._started[1],
+        )
+
+
+def _clock() -> tuple[float, float]:
+    return time.monotonic(), time.process_time()

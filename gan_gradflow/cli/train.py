@@ -95,6 +95,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
         log.info("training in %s", run_dir)
         failure = _fit(trainer, module, datamodule)
     summary = summarise(config, trainer, module, time.monotonic() - started)
+    summary = {"finished": failure is None, **summary}
     (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     print_summary(summary)
     if failure is not None:

@@ -117,11 +117,17 @@ class AdversarialModule(L.LightningModule):
                 self.log(f"bridge/{name}", figure)
             self.log("step", float(self.global_step))  # the x-axis
 
+    @property
+    def budget_is_spent(self) -> bool:
+        """Whether the critic's budget does not cover another iteration."""
+        needed = self.critic.queries // max(self.global_step, 1)
+        budget = self.critic.budget
+        return budget is not None and self.critic.queries + needed > budget
+
     def on_train_batch_end(self, *_: object) -> None:
         """Stop before the iteration that the budget does not cover."""
-        needed = self.critic.queries // self.global_step
-        budget = self.critic.budget
-        if budget is not None and self.critic.queries + needed > budget:
+        if self.budget_is_spent:
+            budget = self.critic.budget
             log.warning("the critic's budget of %d queries is spent", budget)
             self.trainer.should_stop = True
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gan_gradflow.callbacks.quality_record import QualityRecord
 from gan_gradflow.cli import CONFIG_DIR
 
 ROOT = Path(__file__).parents[2]
@@ -39,9 +40,28 @@ def test_the_summary_says_what_the_run_did(train, tmp_path) -> None:
     result = train()
     summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
     assert (summary["iterations"], summary["queries"]) == (4, 80)
+    assert summary["finished"] is True
     assert summary["quality"].keys() == summary["floor"].keys()
     assert "reverse kl" in result.out
     assert "critic queries" in result.out
+
+
+def test_the_quality_is_kept_beside_iterations_queries_and_seconds(
+    train, tmp_path
+) -> None:
+    train("bridge=finite_difference", "bridge.directions.num_directions=3")
+    folder = tmp_path / "outputs/short"
+    points = QualityRecord(folder / "quality.jsonl").read()
+    assert [(p.iteration, p.queries) for p in points] == [(2, 160), (4, 320)]
+    assert 0 < points[0].seconds < points[1].seconds
+    summary = json.loads((folder / "summary.json").read_text())
+    assert points[1].figures == summary["quality"]
+
+
+def test_the_quality_is_measured_when_the_budget_is_spent(train, tmp_path) -> None:
+    train("critic.budget=70")  # three iterations of 20 queries
+    points = QualityRecord(tmp_path / "outputs/short/quality.jsonl").read()
+    assert [(p.iteration, p.queries) for p in points] == [(2, 40), (3, 60)]
 
 
 def test_tensorboard_shows_the_gradient_crossing_the_bridge(train, tmp_path) -> None:
