@@ -52,7 +52,7 @@ class QualityRecord:
         """
         if not self.path.exists():
             return []
-        lines = self.path.read_text().split("\n")[:-1]  # after the last line end: cut off
+        *lines, _cut_off = self.path.read_text().split("\n")
         return [QualityPoint(**json.loads(line)) for line in lines]
 
 
