@@ -55,6 +55,8 @@ class Traits:
             moves every sample.
         any_emission: any floating-point tensor is a good emission; otherwise the parts
             that the bridge is built of fit some emissions only.
+        passes_straight_through: the gradient on what comes out of a channel is taken for
+            the gradient on what went in, so autograd need not pass the channel.
     """
 
     choose_when: str
@@ -67,6 +69,7 @@ class Traits:
     per_sample: bool
     stand_ins: bool = False
     any_emission: bool = True
+    passes_straight_through: bool = False
 
 
 class GradientBridge(nn.Module, ABC):

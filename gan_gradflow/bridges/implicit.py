@@ -112,7 +112,7 @@ class ImplicitBridge(GradientBridge):
             SolutionError: the solver's answer does not solve the equation.
             ValueError: shapes do not fit.
         """
-        losses = critic(self._seen(pathwise(emission, "ImplicitBridge")))
+        losses = critic(self.solved(pathwise(emission, "ImplicitBridge")))
         return losses, losses
 
     def figures(self) -> dict[str, float]:
@@ -126,13 +126,18 @@ class ImplicitBridge(GradientBridge):
     @torch.no_grad()
     def samples(self, emission: Emission) -> Tensor:
         """What the critic sees of the solution; the emission itself does not cross."""
-        return self._seen(pathwise(emission, "ImplicitBridge"))
+        return self.solved(pathwise(emission, "ImplicitBridge"))
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """The equation's own, such as an equilibrium layer's weights."""
         return self.equation.parameters()
 
-    def _seen(self, emission: Tensor) -> Float[Tensor, "batch *sample"]:
+    def solved(self, emission: Tensor) -> Float[Tensor, "batch *sample"]:
+        """What the critic sees of the solution, with the graph to the emission.
+
+        Raises:
+            SolutionError: the solver's answer does not solve the equation.
+        """
         with _full_precision(emission) as x:
             y = self._solution(x)
             return self.equation.samples(y, x).to(emission.dtype)

@@ -5,7 +5,8 @@ A draw b of a Bernoulli or one-hot categorical with chances p goes to the critic
     pull = d loss(b) / d b   on p,
 
 as if b were p. A tensor x is rounded to the nearest multiple of a spacing, and the pull
-on the rounded tensor is the pull on x. The derivative of a hard sample is zero almost
+on the rounded tensor is the pull on x; likewise for a channel behind the bridge, such as
+JPEG. The derivative of a hard sample is zero almost
 everywhere, so this is the gradient of nothing; it is exact for losses linear in b.
 """
 
@@ -44,6 +45,7 @@ class StraightThroughBridge(GradientBridge):
         crosses="hard samples",
         returns="d loss / d samples",
         per_sample=False,
+        passes_straight_through=True,
     )
 
     def __init__(self, spacing: float | None) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import lightning as L
@@ -10,8 +10,10 @@ import torch
 from hydra.utils import instantiate
 
 from gan_gradflow.callbacks.quality import QualityReport
+from gan_gradflow.channels.base import Channel
+from gan_gradflow.cli.bridges import names_of
 from gan_gradflow.cli.errors import ConfigError, root_cause
-from gan_gradflow.modules.adversarial import AdversarialModule
+from gan_gradflow.modules.adversarial import AdversarialModule, DeadEndError
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.types import Access
@@ -48,16 +50,13 @@ def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
 def build_generator(config: dict[str, Any]) -> GeneratorModule:
     """The generator with its optimizer, and the bridge that its emission crosses."""
     network = build(config, "generator")
-    expected = tuple(config["data"]["event_shape"])
-    if tuple(network.event_shape) != expected:
-        raise ConfigError(
-            f"generator.event_shape is {list(network.event_shape)}, and "
-            f"data.event_shape is {list(expected)}; make them equal"
-        )
+    channel = build(config, "channel")
+    _check_shapes(network.event_shape, channel, config["data"]["event_shape"])
     try:
         return GeneratorModule(
             _in_memory_format(network, config),
             build(config, "bridge"),
+            channel,
             _build_optimizer(config, "generator", network),
             config["average_decay"],
             config["clip_norm"]["generator"],
@@ -89,6 +88,9 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             critic["budget"],
             critic["chunk_size"],
         )
+    except DeadEndError as error:
+        able = ", ".join(names_of(lambda traits: traits.access is Access.SCORES))
+        raise ConfigError(f"{error} (bridges that need scores only: {able})") from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _try_the_bridge(module, config["data"])
@@ -134,6 +136,29 @@ def build_trainer(config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trai
         raise ConfigError(f"trainer: {root_cause(error)}") from error
 
 
+def _check_shapes(
+    sent: Sequence[int], channel: Channel, expected: Sequence[int]
+) -> None:
+    """Samples must arrive in the shape of the data, and reals stay in it."""
+    try:
+        arriving = channel.received_shape(sent)
+        reals = channel.received_shape(expected) if channel.on_reals else None
+    except ValueError as error:
+        raise ConfigError(f"channel: {error}") from error
+    if list(arriving) != list(expected):
+        behind = "" if list(arriving) == list(sent) else f"{list(arriving)} behind the "
+        behind += "channel, " if behind else ""
+        raise ConfigError(
+            f"generator.event_shape is {list(sent)}, {behind}and data.event_shape is "
+            f"{list(expected)}; make them equal"
+        )
+    if reals is not None and list(reals) != list(expected):
+        raise ConfigError(
+            f"channel.on_reals is true, and the channel turns reals {list(expected)} "
+            f"into {list(reals)}; use channel.on_reals=false"
+        )
+
+
 def _build_optimizer(
     config: dict[str, Any], player: str, network: torch.nn.Module
 ) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:
@@ -171,7 +196,7 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
     What the bridge's parts ask of an emission shows here, before the run.
     """
     module = copy.deepcopy(module)
-    module.critic.function = module.discriminator.generator_losses
+    module.critic.function = module.generator_losses
     module.critic.budget = None
     batch = data["batch_size"]
     with torch.random.fork_rng():

@@ -91,7 +91,7 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
         contents = read_checkpoint(checkpoint)
         config = contents["hyper_parameters"]["config"]
         weights = contents["state_dict"]
-        for key in ("generator", "bridge", "optimizer"):
+        for key in ("generator", "bridge", "channel", "optimizer"):
             refuse_untrusted(config[key], trust)
         generator = build_generator(config)
         prefix = "generator."

@@ -27,6 +27,7 @@ TOP_LEVEL: dict[str, Any] = {
     **dict.fromkeys(
         ("data", "generator", "discriminator", "objective", "penalty", "bridge"), object
     ),
+    "channel": object,
     **dict.fromkeys(("metrics", "callbacks", "logger", "trainer"), object),
     "optimizer": {"generator": object, "discriminator": object},
     "seed": int,
@@ -110,6 +111,7 @@ def _fit(
 ) -> RunError | None:
     """Train; the error to leave with, or None when the run ended as it should."""
     from gan_gradflow.callbacks.graceful_stop import GracefulStop
+    from gan_gradflow.channels.base import ChannelError
     from gan_gradflow.critic import CriticError
     from gan_gradflow.modules.adversarial import NonFiniteError
 
@@ -117,7 +119,7 @@ def _fit(
     saved = f"the state is saved in {stop.checkpoint}" if stop else "no state is saved"
     try:
         trainer.fit(module, datamodule=datamodule)
-    except (CriticError, NonFiniteError) as error:
+    except (ChannelError, CriticError, NonFiniteError) as error:
         iteration = trainer.global_step + 1
         return RunError(f"stopped in iteration {iteration}: {error}; {saved}")
     if stop and stop.received:

@@ -1,8 +1,10 @@
 """The round: one iteration is `n_critic` discriminator updates and a generator update.
 
 1. Discriminator: the generator emits without a graph, the bridge exposes what may be
-   seen of the emission, and the discriminator learns from reals and that alone.
-2. Generator: losses = bridge(critic, generator(latents)); the mean is what it lowers.
+   seen of the emission, the channel delivers it, and the discriminator learns from reals
+   and that alone.
+2. Generator: losses = bridge(critic, generator(latents)); the mean is what it lowers. The
+   critic is the discriminator behind the channel.
 
 In each phase only that player's parameters and buffers change. Everything random in
 iteration t follows from (seed, t, rank), so a run that resumes at t goes on as it would
@@ -13,13 +15,15 @@ import logging
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from gan_gradflow.bridges.base import GradientBridge
+from gan_gradflow.bridges.straight_through import passed_through
+from gan_gradflow.channels.base import Channel
 from gan_gradflow.critic import Critic
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import generator_for, seed_for
@@ -34,6 +38,10 @@ log = logging.getLogger(__name__)
 
 class NonFiniteError(RuntimeError):
     """A loss, a pull or a parameter gradient is NaN or infinite."""
+
+
+class DeadEndError(ValueError):
+    """A bridge needs a gradient through a channel that has none."""
 
 
 class AdversarialModule(L.LightningModule):
@@ -74,7 +82,7 @@ class AdversarialModule(L.LightningModule):
         self.n_critic = n_critic
         self.seed = seed
         self.critic = Critic(
-            discriminator.generator_losses,
+            self.generator_losses,
             access=self.bridge.traits.access if access is None else access,
             budget=budget,
             chunk_size=chunk_size,
@@ -85,6 +93,29 @@ class AdversarialModule(L.LightningModule):
     def bridge(self) -> GradientBridge:
         """How the gradient gets from the discriminator to the generator."""
         return self.generator.bridge
+
+    @property
+    def channel(self) -> Channel:
+        """What samples go through on their way to the discriminator."""
+        return self.generator.channel
+
+    def generator_losses(
+        self,
+        fakes: Shaped[Tensor, "n *event"],
+        real_scores: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, " n"]:
+        """The generator's loss for each sample, as the discriminator receives it."""
+        received = self.channel(fakes)
+        if self.bridge.traits.passes_straight_through:
+            received = passed_through(received, fakes)
+        return self.discriminator.generator_losses(received, real_scores)
+
+    @torch.no_grad()
+    def received_reals(
+        self, reals: Shaped[Tensor, "n *event"]
+    ) -> Shaped[Tensor, "n *received"]:
+        """Reals as the discriminator receives them."""
+        return self.channel(reals) if self.channel.on_reals else reals
 
     def configure_optimizers(self) -> list[Optimizer]:
         """The generator's optimizer, then the discriminator's."""
@@ -113,8 +144,9 @@ class AdversarialModule(L.LightningModule):
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self.log_dict(scalars)
             self.log("critic/queries", float(self.critic.queries))
-            for name, figure in self.bridge.figures().items():
-                self.log(f"bridge/{name}", figure)
+            for kind, part in (("bridge", self.bridge), ("channel", self.channel)):
+                for name, figure in part.figures().items():
+                    self.log(f"{kind}/{name}", figure)
             self.log("step", float(self.global_step))  # the x-axis
 
     @property
@@ -135,8 +167,8 @@ class AdversarialModule(L.LightningModule):
         self, reals: Tensor, latents: Tensor, optimizer: Optimizer
     ) -> dict[str, Tensor]:
         with torch.no_grad(), frozen(self.generator.network):
-            fakes = self.bridge.exposed(self.generator(latents))
-        loss, scalars = self.discriminator.loss(reals, fakes)
+            fakes = self.channel(self.bridge.exposed(self.generator(latents)))
+        loss, scalars = self.discriminator.loss(self.received_reals(reals), fakes)
         self._require_finite("the discriminator's loss", loss)
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -186,7 +218,7 @@ class AdversarialModule(L.LightningModule):
         if not self.discriminator.objective.paired:
             return ()
         with torch.no_grad():
-            return (self.discriminator(reals),)
+            return (self.discriminator(self.received_reals(reals)),)
 
     def _require_finite(self, name: str, value: Tensor) -> None:
         if not torch.isfinite(value):
@@ -210,6 +242,17 @@ class AdversarialModule(L.LightningModule):
                 f"{type(self.bridge).__name__} needs the critic's gradient, and "
                 "critic.access is scores; choose bridge=finite_difference or "
                 "bridge=score_function, or set critic.access=null"
+            )
+        channel, traits = self.channel, self.bridge.traits
+        if (
+            traits.access is Access.GRADIENT
+            and not channel.traits.differentiable
+            and not traits.passes_straight_through
+        ):
+            raise DeadEndError(
+                f"{type(self.bridge).__name__} needs the critic's gradient, and "
+                f"{type(channel).__name__} lets none pass; choose a bridge that needs "
+                "scores only, or straight_through, which is biased"
             )
         batch_norms = [m for m in self.discriminator.modules() if _couples(m)]
         if self.bridge.traits.per_sample and batch_norms:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from gan_gradflow.bridges.base import GradientBridge
+from gan_gradflow.channels.base import Channel
 from gan_gradflow.types import Emission
 
 
@@ -20,6 +21,7 @@ class GeneratorModule(L.LightningModule):
         network: maps latents `[batch, latent_dim]` to an emission.
         bridge: what the emission goes through on its way to the critic; it knows which
             samples an emission stands for.
+        channel: what samples go through behind the bridge.
         optimizer: makes the optimizer of the network's parameters.
         average_decay: the averaged weights keep this share of themselves each iteration,
             `min(average_decay, (1 + t) / (10 + t))` at iteration t; 0 follows the network.
@@ -33,6 +35,7 @@ class GeneratorModule(L.LightningModule):
         self,
         network: nn.Module,
         bridge: GradientBridge,
+        channel: Channel,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         average_decay: float,
         clip_norm: float | None,
@@ -45,6 +48,7 @@ class GeneratorModule(L.LightningModule):
         check_clip_norm(clip_norm)
         self.network = network
         self.bridge = bridge
+        self.channel = channel
         self.averaged = AveragedModel(
             network, multi_avg_fn=_warmed_up_mean(average_decay), use_buffers=True
         )
@@ -80,13 +84,18 @@ class GeneratorModule(L.LightningModule):
         averaged: bool,
         batch_size: int = 256,
     ) -> Float[Tensor, "n *event"]:
-        """Fakes in evaluation mode, from the averaged weights or the network's own."""
+        """Fakes in evaluation mode, from the averaged weights or the network's own.
+
+        Behind the channel, where that is part of the product.
+        """
         network = self.averaged.module if averaged else self.network
         was_training = network.training
         network.eval()
         try:
             chunks = latents.split(batch_size)
             fakes = [self.bridge.samples(network(chunk)) for chunk in chunks]
+            if self.channel.on_samples:
+                fakes = [self.channel(chunk) for chunk in fakes]
         finally:
             network.train(was_training)
         return torch.cat(fakes).float()

@@ -13,6 +13,8 @@ from gan_gradflow.bridges.draws import AntitheticDraws
 from gan_gradflow.bridges.exact import ExactBridge
 from gan_gradflow.bridges.finite_difference import FiniteDifferenceBridge
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
+from gan_gradflow.channels.base import Channel
+from gan_gradflow.channels.identity import IdentityChannel
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.discriminator import DiscriminatorModule
@@ -65,6 +67,7 @@ class TinyDiscriminator(nn.Module):
 def make_module(
     bridge: GradientBridge | None = None,
     *,
+    channel: Channel | None = None,
     generator: nn.Module | None = None,
     discriminator: nn.Module | None = None,
     objective=None,
@@ -81,7 +84,12 @@ def make_module(
 
     return AdversarialModule(
         GeneratorModule(
-            generator or TinyGenerator(), bridge or ExactBridge(), adam, 0.9, clip_norm
+            generator or TinyGenerator(),
+            bridge or ExactBridge(),
+            channel or IdentityChannel(),
+            adam,
+            0.9,
+            clip_norm,
         ),
         DiscriminatorModule(
             discriminator or TinyDiscriminator(),

@@ -1,0 +1,1 @@
+"""What may stand between generator and discriminator."""
