@@ -142,7 +142,7 @@ def fidelity(
         cosines = cosines * (_square(truth) / square) ** 0.5
     errors = draws.double().flatten(1) - truth.flatten()
     sums = _Sums(
-        count=torch.tensor(len(draws)),
+        number=torch.tensor(len(draws)),
         own=errors.square().sum(1),
         between=errors @ errors.sum(0),
         along=errors @ truth.flatten(),
@@ -157,7 +157,7 @@ class _Sums(NamedTuple):
     `own` is |e_r|^2, `between` <e_r, sum_s e_s>, and `along` <e_r, g>.
     """
 
-    count: Tensor
+    number: Tensor
     own: Tensor
     between: Tensor
     along: Tensor
@@ -165,7 +165,7 @@ class _Sums(NamedTuple):
 
     def figures(self, square: float, noise: float) -> list[Figure]:
         """Every figure with its error, by leaving out one draw after the other."""
-        count = int(self.count)
+        count = int(self.number)
         values = self._total().values(square, noise)
         if count <= 2:  # a single one has no error, and two less one have no pair
             error = 0.0 if count == 1 else float("nan")
@@ -176,26 +176,26 @@ class _Sums(NamedTuple):
 
     def values(self, square: float, noise: float) -> list[Tensor]:
         """The figures of totals, in the order of `Fidelity`."""
-        pairs = (self.count * (self.count - 1)).clamp(min=1)
-        alone = self.count == 1
+        pairs = (self.number * (self.number - 1)).clamp(min=1)
+        alone = self.number == 1
         bias = torch.where(alone, self.own, (self.between - self.own) / pairs)
-        variance = self.own / self.count - bias
-        along = self.along / self.count
+        variance = self.own / self.number - bias
+        along = self.along / self.number
         return [
             1 + (along + noise) / square,
-            self.cosine / self.count,
+            self.cosine / self.number,
             (bias - noise) / square,
             variance / square,
             (bias + noise + 2 * along + square) / variance,
         ]
 
     def _total(self) -> "_Sums":
-        return _Sums(self.count, *(each.sum() for each in self[1:]))
+        return _Sums(self.number, *(each.sum() for each in self[1:]))
 
     def _without_each(self) -> "_Sums":
         total = self._total()
         return _Sums(
-            self.count - 1,
+            self.number - 1,
             total.own - self.own,
             total.between - 2 * self.between + self.own,
             total.along - self.along,
