@@ -36,8 +36,17 @@ def parameters_of(distribution: Distribution) -> list[Tensor]:
         ValueError: it keeps none where it says that its parameters are.
     """
     base = base_of(distribution)
-    kept = [vars(base).get(name) for name in base.arg_constraints]
-    found = [value for value in kept if isinstance(value, Tensor)]
+    if isinstance(base, OneHotCategorical):
+        base = base._categorical
+    kept = {
+        name: value
+        for name, value in vars(base).items()
+        if name in base.arg_constraints and isinstance(value, Tensor)
+    }
+    # Of chances and logits the second was computed from the first, when first asked for.
+    for derived in [name for name in kept if name in ("probs", "logits")][1:]:
+        del kept[derived]
+    found = list(kept.values())
     if not found:
         found = [getattr(base, name) for name in base.arg_constraints]
     if not found:

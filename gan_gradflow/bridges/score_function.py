@@ -21,10 +21,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
-from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner, wide
+from gan_gradflow.bridges.base import (
+    GradientBridge,
+    Traits,
+    combine,
+    inner,
+    rows,
+    wide,
+)
 from gan_gradflow.bridges.baselines import Baseline
 from gan_gradflow.bridges.directions import directions_per_block
-from gan_gradflow.bridges.distributions import base_of
+from gan_gradflow.bridges.distributions import base_of, parameters_of
 from gan_gradflow.bridges.draws import Draws
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
@@ -99,18 +106,26 @@ class ScoreFunctionBridge(GradientBridge):
         with torch.no_grad():
             draws = self.draws.sample(self._shape, emission)
         scores = wide(critic(draws, num_query_dims=2))
-        weights = self._weights(scores, emission)
-        proxy = (weights * emission.log_prob(draws)).sum((0, 1))
+        log_prob = emission.log_prob(draws)
+        weighs = self.baseline.weighs_by_length
+        lengths = _lengths(log_prob, parameters_of(emission)) if weighs else None
+        weights = self._weights(scores, emission, lengths)
+        proxy = (weights * log_prob).sum((0, 1))
         return scores.mean((0, 1)), proxy
 
     def _smoothed(self, critic: Critic, mean: Tensor) -> tuple[Tensor, Tensor]:
         # The baseline wants every score before the first weight is known, so the noise
         # is drawn twice from the same seeds rather than kept.
         seeds = self._seeds(mean)
-        scores = torch.cat(
-            [wide(critic(mean + self.sigma * e, 2)) for e in self._noise(mean, seeds)]
-        )
-        weights = self._weights(scores, mean) / self.sigma
+        asked, lengths = [], []
+        for noise in self._noise(mean, seeds):
+            asked.append(wide(critic(mean + self.sigma * noise, 2)))
+            if self.baseline.weighs_by_length:
+                flat = wide(noise.reshape(*noise.shape[:3], -1))
+                lengths.append(flat.square().sum(-1))
+        scores = torch.cat(asked)
+        known = torch.cat(lengths) if lengths else None
+        weights = self._weights(scores, mean, known) / self.sigma
         pull = torch.zeros((), device=mean.device)
         start = 0
         for noise in self._noise(mean, seeds):
@@ -122,9 +137,12 @@ class ScoreFunctionBridge(GradientBridge):
         return scores.mean((0, 1)), pull
 
     def _weights(
-        self, scores: Float[Tensor, "groups members batch"], emission: Emission
+        self,
+        scores: Float[Tensor, "groups members batch"],
+        emission: Emission,
+        lengths: Float[Tensor, "groups members batch"] | None,
     ) -> Float[Tensor, "groups members batch"]:
-        weights = scores - self.baseline(scores, emission)
+        weights = scores - self.baseline(scores, emission, lengths)
         if self.training:
             self.baseline.observe(scores, emission)
         spared = self.baseline.reserved
@@ -150,6 +168,24 @@ class ScoreFunctionBridge(GradientBridge):
         members = self.draws.members(self.num_draws)
         for count, seed in seeds:
             yield self.draws.noise((count, members), mean, seed)
+
+
+def _lengths(
+    log_prob: Float[Tensor, "groups members batch"], parameters: list[Tensor]
+) -> Float[Tensor, "groups members batch"]:
+    """|d log p|^2 of each draw, over the parameters that carry a graph."""
+    followed = [tensor for tensor in parameters if tensor.requires_grad]
+    lengths = torch.zeros_like(log_prob)
+    if not log_prob.requires_grad:
+        return lengths
+    for group, row in enumerate(log_prob):
+        for member, one in enumerate(row):
+            slopes = torch.autograd.grad(
+                one.sum(), followed, retain_graph=True, materialize_grads=True
+            )
+            squares = [rows(wide(slope)).square().sum(1) for slope in slopes]
+            lengths[group, member] = torch.stack(squares).sum(0)
+    return lengths
 
 
 def require_log_prob(distribution: Distribution) -> None:

@@ -9,6 +9,7 @@ from torch.distributions import (
     Independent,
     MixtureSameFamily,
     Normal,
+    OneHotCategorical,
 )
 
 from gan_gradflow.bridges.baselines import (
@@ -17,7 +18,9 @@ from gan_gradflow.bridges.baselines import (
     MeanBaseline,
     MovingAverageBaseline,
     NoBaseline,
+    OptimalBaseline,
 )
+from gan_gradflow.bridges.distributions import parameters_of
 from gan_gradflow.bridges.draws import IndependentDraws
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
 from gan_gradflow.critic import Critic
@@ -70,6 +73,51 @@ def test_a_mean_of_many_draws_leaves_the_golden_variance(case, monkeypatch):
     assert found == pytest.approx(with_mean, rel=0.02)
 
 
+@pytest.mark.parametrize("case", VARIANCES.values(), ids=VARIANCES.keys())
+def test_the_optimal_baseline_of_many_draws_leaves_the_golden_variance(case):
+    function, _, _, optimal, _ = case
+    noise = torch.cat([QUANTILES, QUANTILES[:1]]).view(-1, 1, 1)
+    scores = function(MU + SIGMA * noise)
+    of_the_last = OptimalBaseline()(scores, torch.zeros(1, 1), noise**2)[-1].item()
+    found = (function(MU + SIGMA * GRID) - of_the_last) * GRID / SIGMA
+    variance = WEIGHTS @ found**2 - (WEIGHTS @ found) ** 2
+    assert variance == pytest.approx(optimal, rel=0.02)
+
+
+def test_the_optimal_baseline_weighs_the_other_draws_by_their_length():
+    scores = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)
+    lengths = torch.tensor([1.0, 3.0, 1e9]).view(3, 1, 1)
+    found = OptimalBaseline()(scores, torch.zeros(1, 1), lengths).flatten()
+    assert found.tolist() == pytest.approx([6.0, 6.0, (1 * 1 + 2 * 3) / (1 + 3)])
+
+
+def test_the_optimal_baseline_is_unbiased_over_all_outcomes(monkeypatch):
+    # All 27 triples of draws of three categories, each with its chance: no tolerance.
+    logits = torch.tensor([0.4, -1.3, 1.2], dtype=FLOAT, requires_grad=True)
+    table = torch.tensor([3.0, -1.0, 0.5], dtype=FLOAT)
+    triples = torch.cartesian_prod(*[torch.arange(3)] * 3).T
+    chances = Categorical(logits=logits).log_prob(triples).sum(0).exp()
+    many = logits.detach().expand(27, 3).clone().requires_grad_()
+    monkeypatch.setattr(Categorical, "sample", lambda *_: triples.unsqueeze(1))
+    losses = bridge(OptimalBaseline(), 3)(
+        Critic(lambda drawn: table[drawn]), Categorical(logits=many)
+    )
+    losses.sum().backward()
+    truth = torch.autograd.grad(logits.softmax(0) @ table, logits)[0]
+    torch.testing.assert_close(chances.detach() @ many.grad, truth)
+
+
+def test_the_optimal_baseline_spares_more_than_the_mean_of_the_others():
+    # The golden variances are .0385 and .0233; 32 draws come close to their ratio, .61.
+    x = torch.full((20_000, 1), MU, dtype=FLOAT)
+    critic = critic_of(VARIANCES["exp(-x^2)"][0])
+    with_mean, with_optimum = (
+        pull(bridge(baseline, 32), critic, x)[1].var()
+        for baseline in (LeaveOneOutBaseline(), OptimalBaseline())
+    )
+    assert with_optimum < 0.7 * with_mean
+
+
 @every_learning
 @pytest.mark.parametrize("name", ["x^2", "(x-3)^2", "cos .1x"])
 def test_what_learned_the_mean_leaves_the_golden_variance(make, name, monkeypatch):
@@ -85,7 +133,7 @@ def test_what_learned_the_mean_leaves_the_golden_variance(make, name, monkeypatc
 
 def test_the_mean_is_taken_over_the_groups_set_apart():
     scores = torch.tensor([[1.0, 3.0], [2.0, 6.0], [10.0, 20.0]]).unsqueeze(2)
-    found = MeanBaseline(2)(scores, torch.zeros(1, 1))
+    found = MeanBaseline(2)(scores, torch.zeros(1, 1), None)
     assert found.flatten().tolist() == [3.0]
 
 
@@ -99,10 +147,10 @@ def test_groups_set_apart_weigh_nothing(monkeypatch):
 def test_leave_one_out_is_the_mean_of_the_other_groups():
     x = torch.zeros(1, 1)
     single = torch.tensor([1.0, 2.0, 6.0]).view(3, 1, 1)
-    found = LeaveOneOutBaseline()(single, x)
+    found = LeaveOneOutBaseline()(single, x, None)
     assert found.flatten().tolist() == [4.0, 3.5, 1.5]
     pairs = torch.tensor([[1.0, 3.0], [2.0, 6.0]]).view(2, 2, 1)
-    found = LeaveOneOutBaseline()(pairs, x).expand(2, 2, 1)
+    found = LeaveOneOutBaseline()(pairs, x, None).expand(2, 2, 1)
     assert found.flatten().tolist() == [4.0, 4.0, 2.0, 2.0]
 
 
@@ -110,7 +158,7 @@ def test_the_moving_average_weighs_the_past_by_its_decay():
     baseline, x = MovingAverageBaseline(0.5), torch.zeros(1, 1)
     for score, expected in [(4.0, 0.0), (1.0, 4.0), (1.0, (4 + 2 * 1) / 3)]:
         scores = torch.full((1, 1, 1), score)
-        assert baseline(scores, x).item() == pytest.approx(expected)
+        assert baseline(scores, x, None).item() == pytest.approx(expected)
         baseline.observe(scores, x)
 
 
@@ -173,7 +221,7 @@ def test_the_learned_baseline_tells_samples_apart():
     scores = (x**2).view(1, 1, -1)
     for _ in range(800):
         baseline.observe(scores, x)
-    assert (baseline(scores, x) - scores).abs().max() < 0.05
+    assert (baseline(scores, x, None) - scores).abs().max() < 0.05
 
 
 @pytest.mark.parametrize(
@@ -190,21 +238,30 @@ def test_the_learned_baseline_sees_a_distributions_parameters(emission, features
     baseline = LearnedBaseline(16, 1e-2)
     baseline.observe(torch.ones(1, 1, 4), emission)
     assert baseline.network.weights.numel() == 16 * (features + 2) + 1
-    assert baseline(torch.ones(1, 1, 4), emission).shape == (1, 1, 4)
+    assert baseline(torch.ones(1, 1, 4), emission, None).shape == (1, 1, 4)
+
+
+@pytest.mark.parametrize("kind", [Categorical, OneHotCategorical])
+def test_a_distributions_parameters_are_those_it_was_built_from(kind):
+    chances = torch.full((4, 2), 0.5, requires_grad=True)
+    emission = kind(probs=chances)
+    emission.log_prob(emission.sample())  # asks for logits
+    (found,) = parameters_of(emission)
+    assert torch.equal(found, chances)
 
 
 def test_an_emission_without_parameters_is_an_error():
     weights = Categorical(torch.ones(4, 2))
     mixture = MixtureSameFamily(weights, Normal(torch.zeros(4, 2), 1.0))
     with pytest.raises(ValueError, match="MixtureSameFamily keeps no parameters"):
-        LearnedBaseline(16, 1e-2)(torch.ones(1, 1, 4), mixture)
+        LearnedBaseline(16, 1e-2)(torch.ones(1, 1, 4), mixture, None)
 
 
 def test_another_shape_of_emission_is_an_error():
     baseline = LearnedBaseline(16, 1e-2)
     baseline.observe(torch.ones(1, 1, 4), torch.ones(4, 3))
     with pytest.raises(ValueError, match="from 3 elements and now gets 2"):
-        baseline(torch.ones(1, 1, 4), torch.ones(4, 2))
+        baseline(torch.ones(1, 1, 4), torch.ones(4, 2), None)
 
 
 @pytest.mark.parametrize(
