@@ -25,6 +25,12 @@ _LAYOUT = {
             [r"quality/(class_coverage|confidence|high_quality)"],
         ],
     },
+    "collapse": {
+        "diversity, 1 for reals": ["Multiline", [r"collapse/(spread|modes)"]],
+        "discriminator is right in": ["Multiline", [r"collapse/accuracy"]],
+        "margin of the scores": ["Multiline", [r"collapse/margin"]],
+        "iterations since the best": ["Multiline", [r"collapse/iterations_since_best"]],
+    },
 }
 
 

@@ -55,6 +55,8 @@ def print_summary(summary: dict[str, Any]) -> None:
         floor = summary["floor"].get(name)
         beside = "" if floor is None else f"   (reals against reals: {floor:.4g})"
         table.add_row(name.replace("_", " "), f"{value:.4g}{beside}")
+    for line in summary["alarms"]:
+        table.add_row("alarm", line)
     for name, path in summary["paths"].items():
         table.add_row(name.replace("_", " "), path)
     Console(width=None if sys.stdout.isatty() else 160).print(table)

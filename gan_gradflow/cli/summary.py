@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from gan_gradflow.callbacks.collapse_alarm import CollapseAlarm
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.callbacks.sample_grid import SampleGrid
 from gan_gradflow.modules.adversarial import AdversarialModule
@@ -34,6 +35,7 @@ def summarise(
         "primary": quality.metric.primary if quality else None,
         "quality": quality.latest if quality else {},
         "floor": quality.floor if quality else {},
+        "alarms": _alarms(trainer),
         "seed": config["seed"],
         "bridge": config["bridge"],
         "paths": {n: str(p) for n, p in paths.items() if p is not None and p.exists()},
@@ -44,6 +46,13 @@ def summarise(
             "python": platform.python_version(),
         },
     }
+
+
+def _alarms(trainer: L.Trainer) -> list[str]:
+    for callback in trainer.callbacks:
+        if isinstance(callback, CollapseAlarm):
+            return callback.alarms
+    return []
 
 
 def _newest_grid(trainer: L.Trainer) -> Path | None:

@@ -58,6 +58,10 @@ class SampleQuality(ABC):
     def floor(self) -> dict[str, float]:
         """The figures of samples as good as the data: no generator can expect better."""
 
+    def features(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, "n dim"]:
+        """What tells samples apart in this measure: here their elements."""
+        return samples.flatten(1)
+
     @torch.no_grad()
     def __call__(self, fakes: Float[Tensor, "n *event"]) -> dict[str, float]:
         """The figures of `num_samples` fakes.

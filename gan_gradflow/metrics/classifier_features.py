@@ -91,3 +91,10 @@ class ClassifierFeatures(SampleQuality):
         generator = torch.Generator().manual_seed(_FLOOR_SEED)
         rows = torch.randperm(len(self._data.train_reals), generator=generator)
         return self(self._data.train_floats(rows[: self.num_samples]))
+
+    @torch.no_grad()
+    def features(
+        self, samples: Float[Tensor, "n 1 28 28"]
+    ) -> Float[Tensor, "n features"]:
+        """The features of the classifier."""
+        return self._extractor(samples)

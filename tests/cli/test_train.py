@@ -138,6 +138,21 @@ def test_a_bridge_of_the_users_own_comes_from_config_dir(train, tmp_path) -> Non
     assert result.code == 0, result.err
 
 
+def test_a_collapse_is_told_and_the_best_checkpoint_is_kept(train, tmp_path) -> None:
+    alarm = "callbacks.collapse_alarm"
+    often = (f"{alarm}.every_n_iterations=1", f"{alarm}.warm_up=0")
+    result = train(
+        *often, f"{alarm}.on_collapse=stop", "callbacks.quality.every_n_iterations=1"
+    )
+    folder = tmp_path / "outputs/short"
+    summary = json.loads((folder / "summary.json").read_text())
+    kept = folder / "checkpoints/best_before_0000003.ckpt"
+    assert (result.code, summary["iterations"]) == (0, 3)
+    assert f"kept {kept}" in summary["alarms"][0]
+    assert torch.load(kept, weights_only=True)["global_step"] <= 2
+    assert "collapse in iteration 3" in result.out
+
+
 class StopAt(L.Callback):
     """Sends this process a signal at an iteration."""
 
