@@ -113,13 +113,26 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
     return generator
 
 
+def _origin(target: str) -> str:
+    """Where what a dotted path leads to was defined: os.system is nobody's attribute."""
+    from hydra.utils import get_object
+
+    return f"{getattr(get_object(target), '__module__', '')}."
+
+
 def refuse_untrusted(node: Any, trust: list[str]) -> None:
     """Raise a ConfigError where a checkpoint's configuration names a foreign class."""
     allowed = ("gan_gradflow.", "torch.nn.", "torch.optim.", *(f"{t}." for t in trust))
     children = node.values() if isinstance(node, dict) else node
     if isinstance(node, dict) and "_target_" in node:
         target = str(node["_target_"])
-        if not target.startswith(allowed):
+        workers = "gan_gradflow.workers"
+        if target.startswith(workers) and workers not in trust:
+            raise ConfigError(
+                f"checkpoint: its channel runs {node.get('command', node)}; if you trust "
+                f"it, add trust=[{workers}]"
+            )
+        if not target.startswith(allowed) or not _origin(target).startswith(allowed):
             raise ConfigError(
                 f"checkpoint: its configuration asks for {target}; if you trust it, add "
                 f"trust=[{target.split('.')[0]}]"

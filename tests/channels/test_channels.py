@@ -23,7 +23,18 @@ def build(name):
         return instantiate(compose(overrides=[f"+channel={name}", *MORE[name]]).channel)
 
 
-MORE: dict = dict.fromkeys(NAMES, ())
+def scaled(samples):
+    return 3 * samples
+
+
+HERE = Path(__file__).stem
+MORE: dict = dict.fromkeys(NAMES, ()) | {
+    "simulator": (
+        f"channel.workers.function.path={HERE}.scaled",
+        "channel.workers.failures=failures",
+        "channel.event_shape=[1,8,8]",
+    )
+}
 
 
 def images(n=4, channels=1, dtype=torch.float64):

@@ -60,6 +60,19 @@ CASES = {
         ["bridge=finite_difference", "bridge/directions=orthonormal"],
         ["bridge", "num_directions", "at most 2"],
     ),
+    "gradient through a simulator": (
+        ["channel=simulator", "channel.workers.function.path=math.sqrt"],
+        ["SimulatorChannel", "score_function", "straight_through"],
+    ),
+    "simulator that is not there": (
+        ["channel=simulator", "channel.workers.function.path=nope.nope"],
+        ["channel", "nope.nope"],
+    ),
+    "simulator that is not given": (
+        ["channel=simulator"],
+        ["channel.workers.function.path is missing"],
+    ),
+    "jpeg of points": (["channel=jpeg"], ["channel", "JPEG", "[2]"]),
     "wrong measure": (["metrics=mnist"], ["metrics"]),
     "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
     "clipping": (["clip_norm.generator=0"], ["clip_norm", "0", "positive"]),

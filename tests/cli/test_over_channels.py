@@ -1,0 +1,69 @@
+"""Training over a channel, and what is left when a simulator fails on the way."""
+
+import numpy as np
+import pytest
+import torch
+
+from gan_gradflow.cli import CONFIG_DIR
+
+ON_POINTS = ("affine", "awgn", "constraint", "identity", "quantize", "threshold")
+
+
+@pytest.mark.parametrize("channel", ON_POINTS)
+def test_scores_are_enough_over_every_channel(train, channel) -> None:
+    result = train(f"channel={channel}", "bridge=score_function")
+    assert result.code == 0, result.err
+
+
+def test_straight_through_trains_over_a_channel_without_a_gradient(train) -> None:
+    assert train("channel=quantize", "bridge=straight_through").code == 0
+
+
+@pytest.mark.parametrize("way", ["dies", "nan"])
+def test_a_simulator_that_fails_ends_the_run_with_its_inputs_saved(
+    train, tmp_path, way
+) -> None:
+    arguments = f"{{log: {tmp_path}/log, calls: 12, way: {way}}}"
+    result = train(
+        "channel=simulator",
+        "channel/workers=python",
+        "channel.workers.function=late.Late",
+        f"channel.workers.arguments={arguments}",
+        "bridge=score_function",
+        "data.batch_size=16",
+    )
+    run = tmp_path / "outputs/short"
+    assert result.code == 1
+    assert "3 attempts on the same" in result.err
+    saved = np.load(run / "failures" / "failed_0.npz")["samples"]
+    assert 0 < len(saved) <= 64
+    checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] > 0
+
+
+def test_a_checkpoint_does_not_run_its_simulator_unasked(train, cli, tmp_path) -> None:
+    train(
+        "channel=simulator",
+        "channel/workers=python",
+        "channel.workers.function=late.Late",
+        f"channel.workers.arguments={{log: {tmp_path}/log, calls: 999, way: nan}}",
+        "bridge=score_function",
+    )
+    last = "checkpoint=outputs/short/checkpoints/last.ckpt"
+    refused = cli("sample", last)
+    assert refused.code == 2
+    assert "trust=[gan_gradflow.workers]" in refused.err
+    assert cli("sample", last, "trust=[gan_gradflow.workers]").code == 0
+
+
+def test_a_simulator_that_fails_at_once_is_bad_input(train, tmp_path) -> None:
+    function = "channel.workers.function.path=math.sqrt"
+    result = train("channel=simulator", function, "bridge=score_function")
+    assert result.code == 2
+    assert "simulator failed: it raised TypeError" in result.err
+    assert list((tmp_path / "outputs/short/failures").iterdir())
+
+
+def test_every_channel_is_tried_somewhere() -> None:
+    found = {path.stem for path in (CONFIG_DIR / "channel").glob("*.yaml")}
+    assert found == {*ON_POINTS, "jpeg", "simulator"}
