@@ -101,6 +101,17 @@ class GradientBridge(nn.Module, ABC):
     def queries_per_sample(self, dim: int) -> int:
         """Queries that one call spends on each sample of `dim` elements."""
 
+    def take(self, num_draws: int) -> None:  # noqa: ARG002
+        """Take so many independent draws for each sample, from the next call on.
+
+        Raises:
+            ValueError: this bridge has no such number, or cannot take this one.
+        """
+        raise ValueError(
+            f"{type(self).__name__} has no number of independent draws to change; choose "
+            "finite_difference, spsa or score_function"
+        )
+
     def samples(self, emission: Emission) -> Tensor:
         """The samples that an emission stands for: what a trained generator is used for."""
         if isinstance(emission, Distribution):

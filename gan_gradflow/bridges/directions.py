@@ -43,6 +43,17 @@ class Directions(ABC):
     ) -> Float[Tensor, "directions batch *event"]:
         """Directions number `start` to `stop` for each sample of `like`."""
 
+    def take(self, num_directions: int) -> None:  # noqa: ARG002
+        """Draw so many directions from now on, each independent of the others.
+
+        Raises:
+            ValueError: this family has no such number.
+        """
+        raise ValueError(
+            f"{type(self).__name__} are not drawn independently of each other; choose "
+            "gaussian, rademacher or sphere"
+        )
+
     def blocks(
         self, like: Float[Tensor, "batch *event"]
     ) -> Iterator[Float[Tensor, "directions batch *event"]]:
@@ -89,6 +100,10 @@ class _RandomDirections(Directions):
             raise ValueError(
                 f"num_directions must be at least 1, got {num_directions}; 4 is a start"
             )
+        self.num_directions = num_directions
+
+    def take(self, num_directions: int) -> None:
+        """Draw so many directions from now on."""
         self.num_directions = num_directions
 
     def count(self, dim: int) -> int:  # noqa: ARG002
@@ -151,6 +166,10 @@ class OrthonormalDirections(_RandomDirections):
     where other random families would have relative variance 1; at K << d they gain
     nothing. A frame is drawn as a whole: memory grows with K.
     """
+
+    def take(self, num_directions: int) -> None:
+        """Refused: two frames of half the size are not as good as a whole one."""
+        Directions.take(self, num_directions)
 
     def count(self, dim: int) -> int:
         """`num_directions`.

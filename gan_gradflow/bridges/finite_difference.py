@@ -106,6 +106,10 @@ class FiniteDifferenceBridge(GradientBridge):
         num_directions = self.directions.count(dim)
         return 2 * num_directions if self.central else num_directions + 1
 
+    def take(self, num_draws: int) -> None:
+        """Take so many directions."""
+        self.directions.take(num_draws)
+
     def step_for(self, x: Float[Tensor, "batch *event"]) -> float:
         """The step h: the one given, or the default for the critic's precision at x."""
         if self.step is not None:

@@ -71,20 +71,12 @@ class ScoreFunctionBridge(GradientBridge):
         self, num_draws: int, sigma: float, draws: Draws, baseline: Baseline
     ) -> None:
         super().__init__()
-        if num_draws < 1:
-            raise ValueError(f"num_draws must be at least 1, got {num_draws}; try 8")
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}; try 0.1 for images")
-        members = draws.members(num_draws)
-        if num_draws // members < baseline.least_groups:
-            raise ValueError(
-                f"num_draws is {num_draws}, and {type(baseline).__name__} needs at least "
-                f"{baseline.least_groups * members}; draw more, or choose another baseline"
-            )
-        self.num_draws = num_draws
         self.sigma = sigma
         self.draws = draws
         self.baseline = baseline
+        self.take(num_draws)
 
     def estimate(
         self, critic: Critic, emission: Emission
@@ -98,6 +90,23 @@ class ScoreFunctionBridge(GradientBridge):
     def queries_per_sample(self, dim: int) -> int:  # noqa: ARG002
         """`num_draws`, whatever the dimension."""
         return self.num_draws
+
+    def take(self, num_draws: int) -> None:
+        """Take so many draws.
+
+        Raises:
+            ValueError: too few for the baseline, or not a number of whole groups.
+        """
+        if num_draws < 1:
+            raise ValueError(f"num_draws must be at least 1, got {num_draws}; try 8")
+        members = self.draws.members(num_draws)
+        if num_draws // members < self.baseline.least_groups:
+            least = self.baseline.least_groups * members
+            raise ValueError(
+                f"num_draws is {num_draws}, and {type(self.baseline).__name__} needs at "
+                f"least {least}; draw more, or choose another baseline"
+            )
+        self.num_draws = num_draws
 
     def _from_distribution(
         self, critic: Critic, emission: Distribution

@@ -88,6 +88,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             critic["budget"],
             critic["chunk_size"],
         )
+        module.plan_queries(build(config, "queries"))
     except DeadEndError as error:
         able = ", ".join(names_of(lambda traits: traits.access is Access.SCORES))
         raise ConfigError(f"{error} (bridges that need scores only: {able})") from error
@@ -95,7 +96,8 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
         raise ConfigError(str(error)) from error
     _try_the_bridge(module, config["data"])
     dim = math.prod(config["data"]["event_shape"])
-    needed = module.bridge.queries_per_sample(dim) * config["data"]["batch_size"]
+    per_sample = module.query_plan.queries_per_sample(module.bridge, dim)
+    needed = per_sample * config["data"]["batch_size"]
     if critic["budget"] is not None and critic["budget"] < needed:
         raise ConfigError(
             f"critic.budget is {critic['budget']}, and one iteration takes {needed} "

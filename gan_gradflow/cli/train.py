@@ -28,6 +28,7 @@ TOP_LEVEL: dict[str, Any] = {
         ("data", "generator", "discriminator", "objective", "penalty", "bridge"), object
     ),
     "channel": object,
+    "queries": object,
     **dict.fromkeys(("metrics", "callbacks", "logger", "trainer"), object),
     "optimizer": {"generator": object, "discriminator": object},
     "seed": int,

@@ -31,6 +31,7 @@ from gan_gradflow.modules.checkpoint import FORMAT
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
 from gan_gradflow.modules.generator import GeneratorModule
+from gan_gradflow.modules.query_plan import FixedQueries, QueryPlan
 from gan_gradflow.types import Access, Emission
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,18 @@ class AdversarialModule(L.LightningModule):
             budget=budget,
             chunk_size=chunk_size,
         )
+        self.query_plan: QueryPlan = FixedQueries()
+        self._asked = (0, 0)  # samples, and elements of each, in the last iteration
         self._refuse_what_cannot_work()
+
+    def plan_queries(self, plan: QueryPlan) -> None:
+        """Let a plan decide on the bridge's draws in each iteration.
+
+        Raises:
+            ValueError: this bridge cannot work to the plan.
+        """
+        plan.check(self.bridge)
+        self.query_plan = plan
 
     @property
     def bridge(self) -> GradientBridge:
@@ -144,7 +156,12 @@ class AdversarialModule(L.LightningModule):
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self.log_dict(scalars)
             self.log("critic/queries", float(self.critic.queries))
-            for kind, part in (("bridge", self.bridge), ("channel", self.channel)):
+            parts: dict[str, GradientBridge | Channel | QueryPlan] = {
+                "bridge": self.bridge,
+                "channel": self.channel,
+                "queries": self.query_plan,
+            }
+            for kind, part in parts.items():
                 for name, figure in part.figures().items():
                     self.log(f"{kind}/{name}", figure)
             self.log("step", float(self.global_step))  # the x-axis
@@ -152,7 +169,8 @@ class AdversarialModule(L.LightningModule):
     @property
     def budget_is_spent(self) -> bool:
         """Whether the critic's budget does not cover another iteration."""
-        needed = self.critic.queries // max(self.global_step, 1)
+        samples, dim = self._asked
+        needed = samples * self.query_plan.queries_per_sample(self.bridge, dim)
         budget = self.critic.budget
         return budget is not None and self.critic.queries + needed > budget
 
@@ -180,9 +198,12 @@ class AdversarialModule(L.LightningModule):
     ) -> dict[str, Tensor]:
         with frozen(self.discriminator.network):
             emission = self.generator(latents)
-            pulls = watch(emission)
+            self._asked = _size_of(emission)
             self.critic.context = self.paired(reals)
-            losses = self.bridge(self.critic, emission)
+            losses = self.query_plan.losses(
+                self.bridge, self.critic, emission, self.generator.learning()
+            )
+            pulls = watch(emission)
             loss = losses.mean()
             self._require_finite("the generator's loss", loss)
             optimizer.zero_grad()
@@ -192,6 +213,7 @@ class AdversarialModule(L.LightningModule):
         pull_norm = pull_norm.norm(dim=0).mean() * len(losses)
         self._require_finite("the pull", pull_norm)
         norm = self._step(self.generator, optimizer)
+        self.query_plan.observe(norm)
         self.generator.update_average()
         return {
             "loss/generator": loss.detach(),
@@ -313,6 +335,13 @@ def _tensors_of(emission: Emission) -> list[Tensor]:
     if isinstance(emission, Distribution):
         return [value for value in vars(emission).values() if isinstance(value, Tensor)]
     return [emission]
+
+
+def _size_of(emission: Emission) -> tuple[int, int]:
+    """Samples, and elements of each."""
+    if isinstance(emission, Distribution):
+        return emission.batch_shape.numel(), emission.event_shape.numel()
+    return len(emission), emission[0].numel()
 
 
 def _couples(module: torch.nn.Module) -> bool:
