@@ -122,6 +122,10 @@ class GradientBridge(nn.Module, ABC):
         """What the discriminator's side may see of an emission; it trains on this."""
         return self.samples(emission)
 
+    def given(self, labels: Tensor | None) -> "GradientBridge":  # noqa: ARG002
+        """This bridge for a batch of these classes; most do not look at them."""
+        return self
+
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters between emission and critic that learn with the generator."""
         yield from ()

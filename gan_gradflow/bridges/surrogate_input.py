@@ -91,7 +91,7 @@ class SurrogateInputBridge(GradientBridge):
         self.per_class = per_class
         self._labels: Tensor | None = None
 
-    def given(self, labels: Tensor) -> "SurrogateInputBridge":
+    def given(self, labels: Tensor | None) -> "SurrogateInputBridge":
         """This bridge for a batch with these labels; the bridge itself is unchanged.
 
         Row i then holds surrogates of class `labels[i]`. Classes that are too rare in the
@@ -100,6 +100,8 @@ class SurrogateInputBridge(GradientBridge):
         Raises:
             ValueError: `labels` are not integers `[batch]`.
         """
+        if labels is None:
+            return self
         if labels.ndim != 1 or labels.is_floating_point():
             raise ValueError(
                 f"labels must be integers [batch], got {labels.dtype} of shape "
@@ -185,7 +187,8 @@ class SurrogateInputBridge(GradientBridge):
             return [flat], None
         if self._labels is None:
             raise ValueError(
-                "per_class statistics need the labels of the batch; call "
+                "per_class statistics need the labels of the batch; choose a conditional "
+                "generator (generator=conditional_dcgan), call "
                 "bridge.given(labels)(critic, emission), or set per_class to false"
             )
         if len(self._labels) != len(samples):

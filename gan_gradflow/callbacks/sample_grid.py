@@ -14,8 +14,9 @@ from torchvision.utils import make_grid
 class SampleGrid(L.Callback):
     """Grids of fakes from the raw and the averaged generator, as PNG and in TensorBoard.
 
-    The latents are fixed by the seed; the reals are shown once. Samples that are not
-    images are drawn as points in the plane.
+    The latents are fixed by the seed; the reals are shown once. A conditional generator
+    makes a column of each class. Samples that are not images are drawn as points in the
+    plane.
 
     Args:
         every_n_iterations: how often grids are made.
@@ -59,12 +60,13 @@ class SampleGrid(L.Callback):
             pl_module.generator.latent_dim,
             generator=torch.Generator().manual_seed(self.seed),
         ).to(pl_module.device)
+        generator = pl_module.generator
+        labels = generator.classes_in_turn(self.num_samples)
         for name, averaged in (("raw", False), ("averaged", True)):
-            fakes = pl_module.generator.sample(latents, averaged=averaged)
+            fakes = generator.sample(latents, averaged=averaged, labels=labels)
+            grid = picture(fakes, self._reach, generator.num_classes)
             file = f"iteration_{trainer.global_step:07d}_{name}.png"
-            path = self._show(
-                trainer, f"fakes/{name}", picture(fakes, self._reach), file
-            )
+            path = self._show(trainer, f"fakes/{name}", grid, file)
         return path
 
     def _show(self, trainer: L.Trainer, tag: str, grid: Tensor, file: str) -> Path:
@@ -77,17 +79,18 @@ class SampleGrid(L.Callback):
 
 
 def picture(
-    samples: Float[Tensor, "n *event"], reach: float = 1.0
+    samples: Float[Tensor, "n *event"], reach: float = 1.0, columns: int | None = None
 ) -> Float[Tensor, "3 height width"]:
     """A picture of samples in [0, 1]: images side by side, or points in the plane.
 
     Args:
         samples: images in [-1, 1], or vectors of which the first two elements are drawn.
         reach: the largest coordinate that the picture of points has to hold.
+        columns: images in a row; None for as many as there are rows.
     """
     samples = samples.detach().float().cpu()
     if samples.ndim == 4:
-        columns = max(1, round(len(samples) ** 0.5))
+        columns = columns or max(1, round(len(samples) ** 0.5))
         return make_grid(
             samples, nrow=columns, normalize=True, value_range=(-1, 1), pad_value=0.5
         )

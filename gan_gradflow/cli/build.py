@@ -70,7 +70,6 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
     critic = config["critic"]
     generator = build_generator(config)
     network = build(config, "discriminator")
-    _try_out(network, config["data"]["event_shape"])
     try:
         discriminator = DiscriminatorModule(
             _in_memory_format(network, config),
@@ -79,6 +78,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             _build_optimizer(config, "discriminator", network),
             config["clip_norm"]["discriminator"],
         )
+        _try_out(discriminator, config["data"]["event_shape"])
         module = AdversarialModule(
             generator,
             discriminator,
@@ -106,6 +106,18 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
         )
     module.save_hyperparameters({"config": config}, logger=False)
     return module
+
+
+def know_classes(module: AdversarialModule, datamodule: L.LightningDataModule) -> None:
+    """Tell a conditional generator how frequent each class of the data is.
+
+    Raises:
+        ConfigError: the data have no labels, or other classes than the generator.
+    """
+    try:
+        module.generator.know_classes(datamodule.train_labels)
+    except ValueError as error:
+        raise ConfigError(f"generator: {error}") from error
 
 
 def build_callbacks(
@@ -173,12 +185,13 @@ def _build_optimizer(
     return make
 
 
-def _try_out(discriminator: torch.nn.Module, event_shape: list[int]) -> None:
+def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None:
     """Let the discriminator score two samples, so that a misfit shows before the run."""
     discriminator.eval()
     try:
         with torch.no_grad():
-            scores = discriminator(torch.zeros(2, *event_shape))
+            labels = torch.zeros(2, dtype=torch.int64)
+            scores = discriminator(torch.zeros(2, *event_shape), labels)
     except Exception as error:
         raise ConfigError(
             f"discriminator: it cannot score samples of {event_shape}: {error}"
@@ -203,9 +216,12 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
     batch = data["batch_size"]
     with torch.random.fork_rng():
         latents = torch.randn(batch, module.generator.latent_dim)
-        module.critic.context = module.paired(torch.zeros(batch, *data["event_shape"]))
+        labels = module.generator.labels_for(batch)
+        reals = torch.zeros(batch, *data["event_shape"])
+        module.critic.context = module.discriminator.context(reals, labels)
         try:
-            module.bridge(module.critic, module.generator(latents))
+            emission = module.generator(latents, labels)
+            module.bridge.given(labels)(module.critic, emission)
         except Exception as error:
             raise ConfigError(f"bridge: {error}") from error
 

@@ -11,12 +11,15 @@ from gan_gradflow.cli.errors import ConfigError, checking
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gan_gradflow.modules.generator import GeneratorModule
 
 TOP_LEVEL: dict[str, Any] = {
     "checkpoint": str,
     "num_samples": int,
     "weights": Literal["averaged", "raw"],
+    "labels": list[int] | None,
     "seed": int,
     "images": bool,
     "npz": bool,
@@ -56,11 +59,14 @@ def sample(config: dict[str, Any]) -> list[Path]:
         generator.latent_dim,
         generator=torch.Generator().manual_seed(config["seed"]),
     )
-    fakes = generator.sample(latents, averaged=config["weights"] == "averaged")
+    labels = _labels(generator, config["labels"], config["num_samples"])
+    averaged = config["weights"] == "averaged"
+    fakes = generator.sample(latents, averaged=averaged, labels=labels)
     folder = Path(config["run_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "samples.png"]
-    to_pil_image(picture(fakes)).save(written[0])
+    columns = len(config["labels"] or []) or generator.num_classes
+    to_pil_image(picture(fakes, columns=columns)).save(written[0])
     if config["images"]:
         digits = len(str(len(fakes) - 1))
         (folder / "images").mkdir()
@@ -69,8 +75,32 @@ def sample(config: dict[str, Any]) -> list[Path]:
             to_pil_image((fake.clamp(-1, 1) + 1) / 2).save(written[-1])
     if config["npz"]:
         written.append(folder / "samples.npz")
-        np.savez_compressed(written[-1], samples=fakes.numpy(), latents=latents.numpy())
+        arrays: dict[str, Any] = {"samples": fakes.numpy(), "latents": latents.numpy()}
+        if labels is not None:
+            arrays["labels"] = labels.numpy()
+        np.savez_compressed(written[-1], **arrays)
     return written
+
+
+def _labels(
+    generator: "GeneratorModule", asked: list[int] | None, num_samples: int
+) -> "Tensor | None":
+    """The class of each sample: those asked for, over and over; all in turn if none are."""
+    import torch
+
+    if asked is None:
+        return generator.classes_in_turn(num_samples)
+    if generator.num_classes is None:
+        raise ConfigError(
+            f"labels is {asked}, and the generator of this checkpoint knows no classes; "
+            "use labels=null"
+        )
+    if not asked or min(asked) < 0 or max(asked) >= generator.num_classes:
+        raise ConfigError(
+            f"labels is {asked}, and the generator knows classes 0 to "
+            f"{generator.num_classes - 1}; use labels=[0,1], or labels=null for all"
+        )
+    return torch.tensor(asked).repeat(-(-num_samples // len(asked)))[:num_samples]
 
 
 def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":

@@ -90,6 +90,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     L.seed_everything(config["seed"], verbose=False)
     datamodule = build.build_datamodule(config)
     module = build.build_module(config)
+    build.know_classes(module, datamodule)
     trainer = build.build_trainer(config, build.build_callbacks(config, datamodule))
     OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
     started = time.monotonic()

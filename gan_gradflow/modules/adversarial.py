@@ -112,15 +112,13 @@ class AdversarialModule(L.LightningModule):
         return self.generator.channel
 
     def generator_losses(
-        self,
-        fakes: Shaped[Tensor, "n *event"],
-        real_scores: Float[Tensor, " n"] | None = None,
+        self, fakes: Shaped[Tensor, "n *event"], *context: Tensor
     ) -> Float[Tensor, " n"]:
         """The generator's loss for each sample, as the discriminator receives it."""
         received = self.channel(fakes)
         if self.bridge.traits.passes_straight_through:
             received = passed_through(received, fakes)
-        return self.discriminator.generator_losses(received, real_scores)
+        return self.discriminator.generator_losses(received, *context)
 
     @torch.no_grad()
     def received_reals(
@@ -148,10 +146,13 @@ class AdversarialModule(L.LightningModule):
             rank=rank,
             world_size=self.trainer.world_size,
         ).to(self.device)
+        labels = self._labels(batch)
         scalars: dict[str, Tensor] = {}
-        for reals, z in zip(batch.reals, latents[:-1], strict=True):
-            scalars |= self._update_discriminator(reals, z, for_discriminator)
-        scalars |= self._update_generator(batch.reals[-1], latents[-1], for_generator)
+        for seen in zip(batch.reals, labels, latents[:-1], strict=True):
+            scalars |= self._update_discriminator(*seen, for_discriminator)
+        scalars |= self._update_generator(
+            batch.reals[-1], labels[-1], latents[-1], for_generator
+        )
         self.scalars = scalars
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self.log_dict(scalars)
@@ -182,11 +183,17 @@ class AdversarialModule(L.LightningModule):
             self.trainer.should_stop = True
 
     def _update_discriminator(
-        self, reals: Tensor, latents: Tensor, optimizer: Optimizer
+        self,
+        reals: Tensor,
+        labels: Tensor | None,
+        latents: Tensor,
+        optimizer: Optimizer,
     ) -> dict[str, Tensor]:
         with torch.no_grad(), frozen(self.generator.network):
-            fakes = self.channel(self.bridge.exposed(self.generator(latents)))
-        loss, scalars = self.discriminator.loss(self.received_reals(reals), fakes)
+            emission = self.generator(latents, labels)
+            fakes = self.channel(self.bridge.given(labels).exposed(emission))
+        received = self.received_reals(reals)
+        loss, scalars = self.discriminator.loss(received, fakes, labels)
         self._require_finite("the discriminator's loss", loss)
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -194,14 +201,20 @@ class AdversarialModule(L.LightningModule):
         return scalars | {"gradient_norm/discriminator": norm}
 
     def _update_generator(
-        self, reals: Tensor, latents: Tensor, optimizer: Optimizer
+        self,
+        reals: Tensor,
+        labels: Tensor | None,
+        latents: Tensor,
+        optimizer: Optimizer,
     ) -> dict[str, Tensor]:
         with frozen(self.discriminator.network):
-            emission = self.generator(latents)
+            emission = self.generator(latents, labels)
             self._asked = _size_of(emission)
-            self.critic.context = self.paired(reals)
+            received = self.received_reals(reals)
+            self.critic.context = self.discriminator.context(received, labels)
+            bridge = self.bridge.given(labels)
             losses = self.query_plan.losses(
-                self.bridge, self.critic, emission, self.generator.learning()
+                bridge, self.critic, emission, self.generator.learning()
             )
             pulls = watch(emission)
             loss = losses.mean()
@@ -235,18 +248,19 @@ class AdversarialModule(L.LightningModule):
         optimizer.step()
         return norm
 
-    def paired(self, reals: Tensor) -> tuple[Tensor, ...]:
-        """What the critic is told of the reals: their scores, if the losses pair them."""
-        if not self.discriminator.objective.paired:
-            return ()
-        with torch.no_grad():
-            return (self.discriminator(self.received_reals(reals)),)
-
     def _require_finite(self, name: str, value: Tensor) -> None:
         if not torch.isfinite(value):
             raise NonFiniteError(
                 f"{name} is {value.item()} in iteration {self.global_step + 1}"
             )
+
+    def _labels(self, batch: Batch) -> list[Tensor | None]:
+        """The classes of each update's reals, and so of its fakes, if any are asked for."""
+        if self.generator.num_classes is None:
+            return [None] * len(batch.reals)
+        if batch.labels is None:
+            raise ValueError("the generator is conditional, and a batch has no labels")
+        return list(batch.labels)
 
     def _optimizers(self) -> list[Optimizer]:
         # Lightning adds every optimizer's step to `global_step`; these hooks are where it
@@ -258,6 +272,12 @@ class AdversarialModule(L.LightningModule):
         return [generator, discriminator]
 
     def _refuse_what_cannot_work(self) -> None:
+        if self.discriminator.conditional and self.generator.num_classes is None:
+            raise ValueError(
+                "the discriminator scores a sample as one of its class, and fakes of this "
+                "generator have none; choose a conditional generator, such as "
+                "generator=conditional_dcgan"
+            )
         access = self.critic.access
         if access is Access.SCORES and self.bridge.traits.access is Access.GRADIENT:
             raise ValueError(

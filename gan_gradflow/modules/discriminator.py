@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -17,7 +17,8 @@ class DiscriminatorModule(L.LightningModule):
     """Scores samples. Passive: `AdversarialModule` trains it.
 
     Args:
-        network: maps samples `[n, *event]` to scores `[n]`, higher for reals.
+        network: maps samples `[n, *event]` to scores `[n]`, higher for reals; if it has a
+            number of classes, `num_classes`, samples and labels `[n]`.
         objective: the pair of losses.
         penalty: added to the discriminator's loss.
         optimizer: makes the optimizer of the network's parameters.
@@ -40,9 +41,19 @@ class DiscriminatorModule(L.LightningModule):
         self.make_optimizer = optimizer
         self.clip_norm = clip_norm
 
-    def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
+    @property
+    def conditional(self) -> bool:
+        """Whether a sample is scored as one of its class."""
+        return getattr(self.network, "num_classes", None) is not None
+
+    def forward(
+        self,
+        samples: Float[Tensor, "n *event"],
+        labels: Int[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, " n"]:
         """The score of each sample, in float32 at least: bf16 has no room for losses."""
-        scores = self.network(samples)
+        asked = (samples, labels) if self.conditional else (samples,)
+        scores = self.network(*asked)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def learning(self) -> list[nn.Parameter]:
@@ -54,14 +65,27 @@ class DiscriminatorModule(L.LightningModule):
         return self.make_optimizer(self.learning())
 
     def loss(
-        self, reals: Float[Tensor, "batch *event"], fakes: Float[Tensor, "batch *event"]
+        self,
+        reals: Float[Tensor, "batch *event"],
+        fakes: Float[Tensor, "batch *event"],
+        labels: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The discriminator's loss on reals and exposed fakes, and scalars to log."""
+        """The discriminator's loss on reals and exposed fakes, and scalars to log.
+
+        Args:
+            reals: from the data.
+            fakes: what the bridge exposed, in row i of the class of real i.
+            labels: these classes, if there are any.
+        """
+
+        def score(samples: Tensor) -> Tensor:
+            return self(samples, labels)
+
         reals = reals.detach().requires_grad_(self.penalty.on_reals)
         fakes = fakes.detach().requires_grad_(self.penalty.on_fakes)
-        real_scores, fake_scores = self(reals), self(fakes)
+        real_scores, fake_scores = score(reals), score(fakes)
         loss = self.objective.discriminator_losses(real_scores, fake_scores).mean()
-        penalty = self.penalty(self.network, reals, fakes, real_scores, fake_scores)
+        penalty = self.penalty(score, reals, fakes, real_scores, fake_scores)
         return loss + penalty, {
             "loss/discriminator": loss.detach(),
             "loss/penalty": penalty.detach(),
@@ -69,16 +93,30 @@ class DiscriminatorModule(L.LightningModule):
             "scores/fakes": fake_scores.detach().mean(),
         }
 
-    def generator_losses(
+    @torch.no_grad()
+    def context(
         self,
-        fakes: Float[Tensor, "n *event"],
-        real_scores: Float[Tensor, " n"] | None = None,
+        reals: Float[Tensor, "batch *event"],
+        labels: Int[Tensor, " batch"] | None,
+    ) -> tuple[Tensor, ...]:
+        """What `generator_losses` is told beside a batch of fakes, a row for each of them.
+
+        Their classes if the discriminator is conditional, and the scores of the reals
+        that they are paired with if the objective pairs them.
+        """
+        classes = (labels,) if self.conditional and labels is not None else ()
+        paired = (self(reals, labels),) if self.objective.paired else ()
+        return classes + paired
+
+    def generator_losses(
+        self, fakes: Float[Tensor, "n *event"], *context: Tensor
     ) -> Float[Tensor, " n"]:
         """The generator's loss for each sample: what a critic over this module answers.
 
         Args:
             fakes: the samples to score.
-            real_scores: scores of the reals that the fakes are paired with; None where
-                the objective does not pair them.
+            context: rows of what `context` gave that belong to them.
         """
-        return self.objective.generator_losses(self(fakes), real_scores)
+        labels = context[0] if self.conditional else None
+        real_scores = context[-1] if self.objective.paired and context else None
+        return self.objective.generator_losses(self(fakes, labels), real_scores)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -18,7 +18,8 @@ class GeneratorModule(L.LightningModule):
     """Turns latents into an emission. Passive: `AdversarialModule` trains it.
 
     Args:
-        network: maps latents `[batch, latent_dim]` to an emission.
+        network: maps latents `[batch, latent_dim]` to an emission; if it has a number of
+            classes, `num_classes`, latents and labels `[batch]`.
         bridge: what the emission goes through on its way to the critic; it knows which
             samples an emission stands for.
         channel: what samples go through behind the bridge.
@@ -55,15 +56,27 @@ class GeneratorModule(L.LightningModule):
         self.averaged.requires_grad_(False)
         self.make_optimizer = optimizer
         self.clip_norm = clip_norm
+        if self.num_classes is not None:
+            shares = torch.full((self.num_classes,), 1 / self.num_classes)
+            self.register_buffer("class_shares", shares)
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the network can be asked for; None if it is not asked."""
+        return getattr(self.network, "num_classes", None)
 
     @property
     def latent_dim(self) -> int:
         """The number of elements in one latent."""
         return int(self.network.latent_dim)  # type: ignore[arg-type]
 
-    def forward(self, latents: Float[Tensor, "batch latent_dim"]) -> Emission:
-        """The emission for a batch of latents."""
-        return self.network(latents)
+    def forward(
+        self,
+        latents: Float[Tensor, "batch latent_dim"],
+        labels: Int[Tensor, " batch"] | None = None,
+    ) -> Emission:
+        """The emission for a batch of latents, of these classes if they are asked for."""
+        return _emitted(self.network, latents, labels)
 
     def learning(self) -> list[nn.Parameter]:
         """The parameters that the generator's optimizer updates."""
@@ -77,28 +90,88 @@ class GeneratorModule(L.LightningModule):
         """Move the averaged weights towards the network's, once an iteration."""
         self.averaged.update_parameters(self.network)
 
+    def know_classes(self, labels: Int[Tensor, " n"] | None) -> None:
+        """Keep how frequent each class is among these labels, where classes matter.
+
+        Raises:
+            ValueError: there are no labels, or there is one that the network has no
+                class for.
+        """
+        if self.num_classes is None:
+            return
+        if labels is None:
+            raise ValueError(
+                f"{type(self.network).__name__} makes samples of a class, and the data "
+                "have no labels; choose data with labels, or a generator and a "
+                "discriminator that are not conditional"
+            )
+        if int(labels.min()) < 0 or int(labels.max()) >= self.num_classes:
+            raise ValueError(
+                f"num_classes is {self.num_classes}, and the data have labels "
+                f"from {int(labels.min())} to {int(labels.max())}; use "
+                f"generator.num_classes={int(labels.max()) + 1}"
+            )
+        counts = labels.bincount(minlength=self.num_classes)
+        self.class_shares.copy_(counts / len(labels))
+
+    def labels_for(self, num_samples: int) -> Int[Tensor, " n"] | None:
+        """Labels as frequent as in the data, in an order that any first part keeps to."""
+        if self.num_classes is None:
+            return None
+        device = self.class_shares.device
+        # Multiples of the golden ratio, less their whole part, fill [0, 1) evenly.
+        steps = torch.arange(1, num_samples + 1, dtype=torch.float64, device=device)
+        places = (steps * (5**0.5 - 1) / 2).frac()
+        edges = self.class_shares.double().cumsum(0)
+        return torch.searchsorted(edges[:-1], places, right=True)
+
+    def classes_in_turn(self, num_samples: int) -> Int[Tensor, " n"] | None:
+        """Labels 0, 1, .. and from 0 again: for grids with a column for each class."""
+        if self.num_classes is None:
+            return None
+        labels = torch.arange(num_samples, device=self.class_shares.device)
+        return labels % self.num_classes
+
     @torch.no_grad()
     def sample(
         self,
         latents: Float[Tensor, "n latent_dim"],
         averaged: bool,
+        labels: Int[Tensor, " n"] | None = None,
         batch_size: int = 256,
     ) -> Float[Tensor, "n *event"]:
         """Fakes in evaluation mode, from the averaged weights or the network's own.
 
-        Behind the channel, where that is part of the product.
+        Behind the channel, where that is part of the product. Of a network that is asked
+        for a class, `labels` are the classes; those of `labels_for` if None.
         """
+        if labels is None:
+            labels = self.labels_for(len(latents))
         network = self.averaged.module if averaged else self.network
         was_training = network.training
         network.eval()
         try:
             chunks = latents.split(batch_size)
-            fakes = [self.bridge.samples(network(chunk)) for chunk in chunks]
+            wanted = (
+                [None] * len(chunks) if labels is None else labels.split(batch_size)
+            )
+            fakes = [
+                self.bridge.samples(_emitted(network, *chunk))
+                for chunk in zip(chunks, wanted, strict=True)
+            ]
             if self.channel.on_samples:
                 fakes = [self.channel(chunk) for chunk in fakes]
         finally:
             network.train(was_training)
         return torch.cat(fakes).float()
+
+
+def _emitted(
+    network: nn.Module,
+    latents: Float[Tensor, "n latent_dim"],
+    labels: Int[Tensor, " n"] | None,
+) -> Emission:
+    return network(latents) if labels is None else network(latents, labels)
 
 
 def check_clip_norm(clip_norm: float | None) -> None:

@@ -110,12 +110,19 @@ class DCGANDiscriminator(nn.Module):
                 norm_layer(norm, outputs, spatial=True),
                 nn.LeakyReLU(0.2),
             ]
-        to_score = constrained(nn.Linear(maps[-1] * side * side, 1), spectral_norm)
-        self.layers = nn.Sequential(*layers, nn.Flatten(), to_score)
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        to_score = nn.Linear(maps[-1] * side * side, 1)
+        self.to_score = constrained(to_score, spectral_norm)
+
+    def features(
+        self, samples: Float[Tensor, "n *event"]
+    ) -> Float[Tensor, "n features"]:
+        """What the last layer sees of each image."""
+        return self.layers(samples)
 
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
         """One raw score for each image."""
-        return self.layers(samples).squeeze(1)
+        return self.to_score(self.features(samples)).squeeze(1)
 
 
 def _plan(event_shape: Sequence[int]) -> tuple[int, int, int]:

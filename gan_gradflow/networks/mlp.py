@@ -52,7 +52,8 @@ class MLPGenerator(nn.Module):
         require_positive(latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.event_shape = _checked(event_shape)
-        self.layers = _layers(latent_dim, width, depth, prod(event_shape), norm, False)
+        hidden = _hidden(latent_dim, width, depth, norm, False)
+        self.layers = nn.Sequential(*hidden, nn.Linear(width, prod(event_shape)))
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
 
     def forward(
@@ -91,11 +92,19 @@ class MLPDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.event_shape = _checked(event_shape)
-        self.layers = _layers(prod(event_shape), width, depth, 1, norm, spectral_norm)
+        inputs = prod(event_shape)
+        self.layers = _hidden(inputs, width, depth, norm, spectral_norm)
+        self.to_score = constrained(nn.Linear(width, 1), spectral_norm)
+
+    def features(
+        self, samples: Float[Tensor, "n *event"]
+    ) -> Float[Tensor, "n features"]:
+        """What the last layer sees of each sample."""
+        return self.layers(samples.flatten(1))
 
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, " n"]:
         """One raw score for each sample."""
-        return self.layers(samples.flatten(1)).squeeze(1)
+        return self.to_score(self.features(samples)).squeeze(1)
 
 
 def _checked(event_shape: Sequence[int]) -> tuple[int, ...]:
@@ -107,8 +116,8 @@ def _checked(event_shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(event_shape)
 
 
-def _layers(
-    inputs: int, width: int, depth: int, outputs: int, norm: Norm, spectral_norm: bool
+def _hidden(
+    inputs: int, width: int, depth: int, norm: Norm, spectral_norm: bool
 ) -> nn.Sequential:
     require_positive(width=width, depth=depth)
     layers: list[nn.Module] = []
@@ -120,4 +129,4 @@ def _layers(
             norm_layer(norm, width, spatial=False),
             nn.ReLU(),
         ]
-    return nn.Sequential(*layers, constrained(nn.Linear(width, outputs), spectral_norm))
+    return nn.Sequential(*layers)

@@ -102,9 +102,9 @@ def test_the_discriminator_learns_from_reals_and_exposed_fakes_alone(
     module.bridge.exposed = lambda e: exposed.append(original(e)) or exposed[-1]
     loss = module.discriminator.loss
 
-    def recorded(batch, fakes):
+    def recorded(batch, fakes, labels):
         start = len(discriminator.seen)
-        result = loss(batch, fakes)
+        result = loss(batch, fakes, labels)
         reals.append(batch)
         allowed = [reals[-1], exposed[-1]]
         assert len(discriminator.seen) > start

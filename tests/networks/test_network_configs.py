@@ -11,9 +11,16 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def built(path, event_shape):
-    root = OmegaConf.create({"data": {"event_shape": event_shape}})
+    root = OmegaConf.create(
+        {"data": {"event_shape": event_shape}, "generator": {"num_classes": 10}}
+    )
     root.network = OmegaConf.load(path)
     return instantiate(root.network)
+
+
+def classes_for(network):
+    """Labels of two samples, for a network that is told them."""
+    return [torch.tensor([0, 1])] if hasattr(network, "num_classes") else []
 
 
 def yamls(group):
@@ -23,13 +30,15 @@ def yamls(group):
 @pytest.mark.parametrize("path", yamls("generator"), ids=lambda path: path.stem)
 def test_a_generator_yaml_builds_a_generator_of_the_data(path):
     network = built(path, [1, 28, 28])
-    fakes = network(torch.randn(2, network.latent_dim))
+    fakes = network(torch.randn(2, network.latent_dim), *classes_for(network))
     assert fakes.shape == (2, *network.event_shape) == (2, 1, 28, 28)
 
 
 @pytest.mark.parametrize("path", yamls("discriminator"), ids=lambda path: path.stem)
 def test_a_discriminator_yaml_builds_a_discriminator_of_the_data(path):
-    assert built(path, [1, 28, 28])(torch.randn(2, 1, 28, 28)).shape == (2,)
+    network = built(path, [1, 28, 28])
+    scores = network(torch.randn(2, 1, 28, 28), *classes_for(network))
+    assert scores.shape == (2,)
 
 
 @pytest.mark.parametrize(
