@@ -1,6 +1,7 @@
 """How good the averaged generator's samples are, every so many iterations."""
 
 import time
+from typing import Any
 
 import lightning as L
 import torch
@@ -53,15 +54,16 @@ class QualityReport(L.Callback):
         self.floor = self.metric.floor()
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the floor."""
+        """Measure the reals, unless that has been done."""
         if not self.floor:
             self.prepare(trainer.datamodule)
-        for name, value in self.floor.items():
-            for logger in trainer.loggers:
-                logger.log_metrics({f"quality_floor/{name}": value}, step=0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock, and forget what was measured after a checkpoint."""
+        """Log the floor once a run; forget what was measured after a checkpoint."""
+        if trainer.global_step == 0:
+            named = {f"quality_floor/{name}": v for name, v in self.floor.items()}
+            for logger in trainer.loggers:
+                logger.log_metrics(named, step=0)
         self._started = _clock()
         if trainer.is_global_zero:
             self.record.begin(trainer.global_step)
@@ -75,14 +77,15 @@ class QualityReport(L.Callback):
             self._keep(trainer, pl_module)
             self._started = _clock()
 
-    def state_dict(self) -> dict[str, float]:
-        """The time that training took."""
+    def state_dict(self) -> dict[str, Any]:
+        """The time that training took, and the last figures."""
         seconds, cpu_seconds = self._elapsed()
-        return {"seconds": seconds, "cpu_seconds": cpu_seconds}
+        return {"seconds": seconds, "cpu_seconds": cpu_seconds, "latest": self.latest}
 
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on counting time where the checkpoint left off."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint left off."""
         self._spent = (state_dict["seconds"], state_dict["cpu_seconds"])
+        self.latest = state_dict["latest"]
 
     def measure(self, pl_module: L.LightningModule) -> dict[str, float]:
         """The figures of the averaged generator as it is now."""

@@ -35,11 +35,14 @@ _LAYOUT = {
 
 
 class TensorBoardPages(L.Callback):
-    """A custom-scalars layout, and the configuration beside the quality's main figure."""
+    """A custom-scalars layout, and the configuration beside the quality's main figure.
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write both before the first figure."""
-        if not trainer.is_global_zero:
+    What TensorBoard was told before a checkpoint is on the disk with it.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write both before the first figure, once a run."""
+        if not trainer.is_global_zero or trainer.global_step > 0:
             return
         primary = primary_of(trainer)
         figures = {} if primary is None else {f"quality/{primary}": math.nan}
@@ -47,6 +50,17 @@ class TensorBoardPages(L.Callback):
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_custom_scalars(_LAYOUT)
                 logger.log_hyperparams(_flat(pl_module.hparams["config"]), figures)
+
+    def on_save_checkpoint(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Leave no figure of an earlier iteration in memory, where a kill would take it."""
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.flush()
 
 
 def primary_of(trainer: L.Trainer) -> str | None:

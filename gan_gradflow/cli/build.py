@@ -7,7 +7,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel
@@ -139,9 +140,17 @@ def build_callbacks(
     return built
 
 
-def build_trainer(config: dict[str, Any], callbacks: list[L.Callback]) -> L.Trainer:
-    """Lightning's trainer with the callbacks and the logger."""
-    logger = build(config, "logger") if config["logger"] else False
+def build_trainer(
+    config: dict[str, Any], callbacks: list[L.Callback], first: int = 0
+) -> L.Trainer:
+    """Lightning's trainer with the callbacks and the logger.
+
+    Args:
+        config: the configuration of the run.
+        callbacks: what `build_callbacks` made of it.
+        first: iterations that are done already; TensorBoard forgets later ones.
+    """
+    logger = _build_logger(config, first) if config["logger"] else False
     try:
         return instantiate(config["trainer"], _convert_="all")(
             callbacks=callbacks, logger=logger
@@ -171,6 +180,13 @@ def _check_shapes(
             f"channel.on_reals is true, and the channel turns reals {list(expected)} "
             f"into {list(reals)}; use channel.on_reals=false"
         )
+
+
+def _build_logger(config: dict[str, Any], first: int) -> Any:
+    target = get_class(config["logger"]["_target_"])
+    if first == 0 or not issubclass(target, TensorBoardLogger):
+        return build(config, "logger")
+    return build({"logger": {**config["logger"], "purge_step": first + 1}}, "logger")
 
 
 def _build_optimizer(

@@ -18,6 +18,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
     # Checkpoints are meant to hold the state after the iteration.
     warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization")
+    # It is the run's own, when a run goes on.
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.handlers.clear()

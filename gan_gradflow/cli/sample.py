@@ -115,6 +115,7 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
             weights of another architecture.
     """
     from gan_gradflow.cli.build import build_generator
+    from gan_gradflow.cli.trust import refuse_untrusted
     from gan_gradflow.modules.checkpoint import CheckpointError, read_checkpoint
 
     try:
@@ -122,7 +123,7 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
         config = contents["hyper_parameters"]["config"]
         weights = contents["state_dict"]
         for key in ("generator", "bridge", "channel", "optimizer"):
-            refuse_untrusted(config[key], trust)
+            refuse_untrusted("checkpoint", config[key], trust)
         generator = build_generator(config)
         prefix = "generator."
         generator.load_state_dict(
@@ -141,32 +142,3 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
             f"configuration describes ({reason})"
         ) from error
     return generator
-
-
-def _origin(target: str) -> str:
-    """Where what a dotted path leads to was defined: os.system is nobody's attribute."""
-    from hydra.utils import get_object
-
-    return f"{getattr(get_object(target), '__module__', '')}."
-
-
-def refuse_untrusted(node: Any, trust: list[str]) -> None:
-    """Raise a ConfigError where a checkpoint's configuration names a foreign class."""
-    allowed = ("gan_gradflow.", "torch.nn.", "torch.optim.", *(f"{t}." for t in trust))
-    children = node.values() if isinstance(node, dict) else node
-    if isinstance(node, dict) and "_target_" in node:
-        target = str(node["_target_"])
-        workers = "gan_gradflow.workers"
-        if target.startswith(workers) and workers not in trust:
-            raise ConfigError(
-                f"checkpoint: its channel runs {node.get('command', node)}; if you trust "
-                f"it, add trust=[{workers}]"
-            )
-        if not target.startswith(allowed) or not _origin(target).startswith(allowed):
-            raise ConfigError(
-                f"checkpoint: its configuration asks for {target}; if you trust it, add "
-                f"trust=[{target.split('.')[0]}]"
-            )
-    for child in children:
-        if isinstance(child, (dict, list)):
-            refuse_untrusted(child, trust)

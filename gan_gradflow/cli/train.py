@@ -5,6 +5,7 @@ Hydra in, `train(config)` in the middle, a summary out.
 
 import json
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.errors import ConfigError, RunError, checking
+from gan_gradflow.cli.resume import (
+    ABOUT_RESUMING,
+    Continuation,
+    continuation,
+    instructs,
+    save_config,
+    stand_in_the_run_folder,
+    tell,
+)
+from gan_gradflow.cli.trust import packages_of
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:
@@ -44,19 +55,46 @@ TOP_LEVEL: dict[str, Any] = {
     "channels_last": bool,
     "run_name": str,
     "run_dir": str,
+    "run_overrides": list[str],
+    "resume": str | None,
+    "allow_changes": bool,
+    "trust": list[str],
 }
+RUN = {key: kind for key, kind in TOP_LEVEL.items() if key not in ABOUT_RESUMING}
+
+
+def app() -> None:
+    """Hydra's app, in the folder of the run that is to go on if there is one."""
+    stand_in_the_run_folder(sys.argv)
+    _app()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name="train")
-def app(cfg: DictConfig) -> float | None:
+def _app(cfg: DictConfig) -> float | None:
     """Check the configuration and train; the final figure, for sweepers that want one."""
     with checking("train", cfg.run_dir):
-        summary = train(validate(cfg, TOP_LEVEL))
+        config = validate(cfg, TOP_LEVEL)
+        going_on = None
+        if config["resume"] is not None:
+            going_on = continuation(
+                config["resume"],
+                [o for o in config["run_overrides"] if not instructs(o)],
+                config["allow_changes"],
+                [*config["trust"], *packages_of(config)],
+            )
+            config = validate(OmegaConf.create(going_on.config), RUN)
+        summary = train(config, going_on)
     return summary["quality"].get(summary["primary"])
 
 
-def train(config: dict[str, Any]) -> dict[str, Any]:
+def train(
+    config: dict[str, Any], going_on: Continuation | None = None
+) -> dict[str, Any]:
     """Train as configured; the summary that is also written to `summary.json`.
+
+    Args:
+        config: the whole configuration, validated.
+        going_on: where a run goes on that has begun; None begins one.
 
     Raises:
         ConfigError: something cannot be built; nothing was run.
@@ -69,6 +107,7 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
     from gan_gradflow.cli.summary import summarise
 
     quiet_libraries()
+    config = {key: node for key, node in config.items() if key in RUN}
     for key in ("max_iterations", "n_critic"):
         if config[key] < 1:
             raise ConfigError(f"{key} must be at least 1, got {config[key]}")
@@ -83,20 +122,24 @@ def train(config: dict[str, Any]) -> dict[str, Any]:
             "trains in one process; use trainer.devices=1"
         )
     run_dir = Path(config["run_dir"])
-    if (run_dir / "checkpoints").exists():
+    if going_on is None and (run_dir / "checkpoints").exists():
         raise ConfigError(
-            f"run_dir {run_dir} holds a run already; choose another run_name"
+            f"run_dir {run_dir} holds a run already; choose another run_name, or go on "
+            f"with resume={run_dir}"
         )
     L.seed_everything(config["seed"], verbose=False)
     datamodule = build.build_datamodule(config)
     module = build.build_module(config)
     build.know_classes(module, datamodule)
-    trainer = build.build_trainer(config, build.build_callbacks(config, datamodule))
-    OmegaConf.save(OmegaConf.create(config), run_dir / "config.yaml")
+    callbacks = build.build_callbacks(config, datamodule)
+    first = 0 if going_on is None else going_on.iteration
+    trainer = build.build_trainer(config, callbacks, first)
+    save_config(config, going_on)
     started = time.monotonic()
     with kept_log(run_dir / "train.log"):
         log.info("training in %s", run_dir)
-        failure = _fit(trainer, module, datamodule)
+        tell(going_on)
+        failure = _fit(trainer, module, datamodule, going_on)
     summary = summarise(config, trainer, module, time.monotonic() - started)
     summary = {"finished": failure is None, **summary}
     (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -110,6 +153,7 @@ def _fit(
     trainer: "L.Trainer",
     module: "AdversarialModule",
     datamodule: "L.LightningDataModule",
+    going_on: Continuation | None,
 ) -> RunError | None:
     """Train; the error to leave with, or None when the run ended as it should."""
     from gan_gradflow.callbacks.graceful_stop import GracefulStop
@@ -120,7 +164,8 @@ def _fit(
     stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)
     saved = f"the state is saved in {stop.checkpoint}" if stop else "no state is saved"
     try:
-        trainer.fit(module, datamodule=datamodule)
+        start = None if going_on is None else going_on.checkpoint
+        trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     except (ChannelError, CriticError, NonFiniteError) as error:
         iteration = trainer.global_step + 1
         return RunError(f"stopped in iteration {iteration}: {error}; {saved}")

@@ -12,6 +12,7 @@ have gone.
 """
 
 import logging
+from typing import Any
 
 import lightning as L
 import torch
@@ -27,11 +28,12 @@ from gan_gradflow.channels.base import Channel
 from gan_gradflow.critic import Critic
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import generator_for, seed_for
-from gan_gradflow.modules.checkpoint import FORMAT
+from gan_gradflow.modules.checkpoint import FORMAT, digest_of
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
 from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.modules.query_plan import FixedQueries, QueryPlan
+from gan_gradflow.modules.random_state import random_states, set_random_state
 from gan_gradflow.types import Access, Emission
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class AdversarialModule(L.LightningModule):
         self.discriminator = discriminator
         self.n_critic = n_critic
         self.seed = seed
+        self._random: dict[str, Any] | None = None  # of the checkpoint, until the start
         self.critic = Critic(
             self.generator_losses,
             access=self.bridge.traits.access if access is None else access,
@@ -304,13 +307,28 @@ class AdversarialModule(L.LightningModule):
                 "set discriminator.norm=group or discriminator.norm=none"
             )
 
+    def on_train_start(self) -> None:
+        """Let every random generator go on where a checkpoint left it."""
+        if self._random is not None:
+            set_random_state(self._random)
+            self._random = None
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Mark the format, and keep the number of queries."""
-        checkpoint["gan_gradflow"] = {"format": FORMAT, "queries": self.critic.queries}
+        """Mark the format; keep what is counted, and the random generators."""
+        config = self.hparams.get("config")
+        checkpoint["gan_gradflow"] = {
+            "format": FORMAT,
+            "config_digest": digest_of(config) if config else "",
+            "queries": self.critic.queries,
+            "random": random_states(),
+        }
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """Go on counting queries where the checkpoint left off."""
-        self.critic.queries = checkpoint["gan_gradflow"]["queries"]
+        """Go on counting where the checkpoint left off."""
+        kept = checkpoint["gan_gradflow"]
+        self.critic.queries = kept["queries"]
+        if self.global_rank < len(kept["random"]):
+            self._random = kept["random"][self.global_rank]
 
 
 def iteration_latents(

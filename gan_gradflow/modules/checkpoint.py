@@ -1,12 +1,43 @@
-"""Reading a run's checkpoint: plain tensors and plain data, never code."""
+"""A run's checkpoints: plain tensors and plain data, never code; whole, or not there.
 
+`last.ckpt` is the newest and `previous.ckpt` the one before it; `best.ckpt` is that of the
+best quality so far. Each holds, beside what Lightning keeps,
+
+    gan_gradflow:
+        format         the version of what a checkpoint holds
+        config_digest  what `digest_of` makes of the run's configuration
+        queries        the critic's, so far
+        random         the state of every random generator, for each rank
+"""
+
+import hashlib
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-FORMAT = 1
+FORMAT = 2
 """The version of what a checkpoint holds; raised when a reader must know the difference."""
+
+LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
+BEST = "best.ckpt"
+
+ABOUT_THE_COMMAND = ("run_name", "run_dir", "run_overrides")
+"""Keys of a configuration that say how a run was started, not what it computes."""
+
+_HOLDS = {
+    "state_dict": dict,
+    "optimizer_states": list,
+    "loops": dict,
+    "callbacks": dict,
+    "global_step": int,
+    "hyper_parameters": dict,
+    "gan_gradflow": dict,
+}
+_MARKS = {"config_digest": str, "queries": int, "random": list}
 
 
 class CheckpointError(ValueError):
@@ -24,17 +55,63 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
+        damaged = _first_damaged_record(path)
+        if damaged is not None:
+            raise CheckpointError(f"{path} is damaged (in {damaged})")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # a damaged file can fail in any way
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no data"
         raise CheckpointError(
-            f"{path} is truncated, damaged or not a checkpoint ({reason})"
+            f"{path} is truncated, damaged or not a checkpoint ({reason[:300]})"
         ) from error
-    if not isinstance(checkpoint, dict) or "gan_gradflow" not in checkpoint:
-        raise CheckpointError(f"{path} was not written by gan-gradflow")
-    found = checkpoint["gan_gradflow"].get("format")
-    if found != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {found}, and this version reads format {FORMAT}"
-        )
+    _check(path, checkpoint)
     return checkpoint
+
+
+def _first_damaged_record(path: Path) -> str | None:
+    # torch reads the records of the archive without looking at their check sums.
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
+def _check(path: Path, checkpoint: Any) -> None:
+    if not isinstance(checkpoint, dict) or not isinstance(
+        checkpoint.get("gan_gradflow"), dict
+    ):
+        raise CheckpointError(f"{path} was not written by gan-gradflow")
+    marks = checkpoint["gan_gradflow"]
+    if marks.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {marks.get('format')}, and this version reads format "
+            f"{FORMAT}"
+        )
+    for contents, needed in ((checkpoint, _HOLDS), (marks, _MARKS)):
+        for key, kind in needed.items():
+            if not isinstance(contents.get(key), kind):
+                raise CheckpointError(f"{path} is not whole: it has no {key}")
+    config = checkpoint["hyper_parameters"].get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("run_dir"), str):
+        raise CheckpointError(f"{path} is not whole: it has no configuration")
+    if digest_of(config) != marks["config_digest"]:
+        raise CheckpointError(f"{path} is damaged (its configuration was changed)")
+
+
+def digest_of(config: dict[str, Any]) -> str:
+    """A hash of a configuration, which does not depend on where the run folder lies."""
+    kept = {k: v for k, v in config.items() if k not in ABOUT_THE_COMMAND}
+    kept = moved(kept, config["run_dir"], "")
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def moved(node: Any, old: str, new: str) -> Any:
+    """Plain data with every path below the folder `old` as one below `new`."""
+    if isinstance(node, dict):
+        return {moved(k, old, new): moved(v, old, new) for k, v in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(moved(item, old, new) for item in node)
+    if isinstance(node, str) and (node == old or node.startswith(f"{old}/")):
+        return new + node[len(old) :]
+    return node

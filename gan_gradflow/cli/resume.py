@@ -1,0 +1,295 @@
+"""Going on with a run: `gan-gradflow train resume=RUN_FOLDER`.
+
+The configuration is the one in the run's checkpoint. What the command line adds to it is
+found by composing the run's own command line twice, without the addition and with it, so
+that whatever follows from a changed value changes with it.
+"""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gan_gradflow.cli.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+ABOUT_RESUMING = ("resume", "allow_changes", "trust")
+"""Keys that are instructions to this command and no part of a run's configuration."""
+
+_FREE = (
+    "max_iterations",
+    "trainer.max_steps",
+    "data.num_iterations",
+    "critic.budget",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+)
+"""How long a run goes on and on what machines: may change without being asked about."""
+
+
+class Continuation(NamedTuple):
+    """Where and how a run goes on.
+
+    Attributes:
+        config: the configuration from now on.
+        checkpoint: the file to go on from.
+        iteration: the iterations that are done.
+        changes: what is different from now on, in words.
+        warnings: what was found damaged and gone round.
+    """
+
+    config: dict[str, Any]
+    checkpoint: Path
+    iteration: int
+    changes: list[str]
+    warnings: list[str]
+
+
+def stand_in_the_run_folder(argv: list[str]) -> None:
+    """Make the run that is to go on Hydra's folder too, so that none is made beside it.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    given = [argument for argument in argv if argument.startswith("resume=")]
+    if not given or {"-m", "--multirun"} & set(argv):
+        return
+    try:
+        folder = OverridesParser.create().parse_override(given[-1]).value()
+    except OverrideParseException:
+        return  # Hydra will say what is wrong with it
+    if isinstance(folder, str):
+        if not Path(folder).is_dir():
+            raise ConfigError(f"resume: there is no run folder {folder}")
+        argv.append(f"hydra.run.dir={given[-1].partition('=')[2]}")
+
+
+def instructs(override: str) -> bool:
+    """Whether an override tells this command something, and the run nothing."""
+    return _key(override) in (*ABOUT_RESUMING, "run_name", "run_dir")
+
+
+def continuation(
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    allow_changes: bool = False,
+    trust: Sequence[str] = (),
+) -> Continuation:
+    """How the run in a folder goes on; nothing is written.
+
+    Args:
+        folder: a run folder, which may have been moved or copied.
+        overrides: changes, as on the command line; inside a Hydra app only.
+        allow_changes: accept changes of what is computed.
+        trust: packages beside this project's, torch's and Lightning's whose classes the
+            run's configuration may name.
+
+    Raises:
+        ConfigError: the folder holds no run that can go on, its configuration names a
+            class that is not trusted, or changes it was not to change.
+    """
+    from gan_gradflow.cli.trust import refuse_untrusted
+    from gan_gradflow.modules.checkpoint import moved
+
+    folder = Path(folder).absolute()
+    checkpoint, contents, warnings = _newest_readable(folder)
+    then = contents["hyper_parameters"]["config"]
+    then = moved(then, then["run_dir"], str(folder))
+    refuse_untrusted("resume", then, list(trust), also=("lightning.",))
+    now = _edited(then, folder / "config.yaml", warnings)
+    if overrides:
+        now = _with_overrides(now, overrides)
+    refuse_untrusted("resume", now, list(trust), also=("lightning.",))
+    changed = list(_differences("", then, now))
+    refused = [text for key, text in changed if not key.startswith(_FREE)]
+    if refused and not allow_changes:
+        raise ConfigError(
+            f"resume: this is not the configuration of the run in {folder}: "
+            f"{'; '.join(refused[:6])}; leave that out, or add allow_changes=true"
+        )
+    iteration = contents["global_step"]
+    if now["max_iterations"] < iteration:
+        raise ConfigError(
+            f"max_iterations is {now['max_iterations']}, and the run in {folder} has "
+            f"done {iteration}; give a larger number"
+        )
+    return Continuation(
+        now, checkpoint, iteration, [text for _, text in changed], warnings
+    )
+
+
+def save_config(config: dict[str, Any], going_on: Continuation | None) -> None:
+    """Write the configuration into the run folder; a changed one into the checkpoint too.
+
+    So a run that is killed before its next checkpoint keeps the change.
+    """
+    from omegaconf import OmegaConf
+
+    from gan_gradflow.modules.checkpoint_io import write_durably
+
+    text = OmegaConf.to_yaml(OmegaConf.create(config))
+    write_durably(text.encode(), Path(config["run_dir"]) / "config.yaml")
+    if going_on is not None and going_on.changes:
+        _save_changed(config, going_on.checkpoint)
+
+
+def _save_changed(config: dict[str, Any], path: Path) -> None:
+    import io
+
+    import torch
+
+    from gan_gradflow.modules.checkpoint import LAST, digest_of, read_checkpoint
+    from gan_gradflow.modules.checkpoint_io import write_durably
+
+    contents = read_checkpoint(path)
+    contents["hyper_parameters"]["config"] = config
+    contents["gan_gradflow"]["config_digest"] = digest_of(config)
+    buffer = io.BytesIO()
+    torch.save(contents, buffer)
+    write_durably(buffer.getbuffer(), path.with_name(LAST))
+
+
+def tell(going_on: Continuation | None) -> None:
+    """Log where a run goes on, and what about that is not as it was."""
+    if going_on is None:
+        return
+    for warning in going_on.warnings:
+        log.warning("%s", warning)
+    log.info("going on after iteration %d", going_on.iteration)
+    for change in going_on.changes:
+        log.info("changed from here on: %s", change)
+
+
+def _newest_readable(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    from gan_gradflow.modules.checkpoint import (
+        BEST,
+        LAST,
+        PREVIOUS,
+        CheckpointError,
+        read_checkpoint,
+    )
+
+    if not folder.is_dir():
+        raise ConfigError(f"resume: there is no run folder {folder}")
+    found = [folder / "checkpoints" / name for name in (LAST, PREVIOUS, BEST)]
+    found = [path for path in found if path.exists()]
+    if not found:
+        raise ConfigError(f"resume: there is no checkpoint in {folder}/checkpoints")
+    warnings: list[str] = []
+    for path in found:
+        try:
+            return path, read_checkpoint(path), warnings
+        except CheckpointError as error:
+            warnings.append(str(error))
+    raise ConfigError(f"resume: no checkpoint can be read: {'; '.join(warnings)}")
+
+
+def _edited(then: dict[str, Any], file: Path, warnings: list[str]) -> dict[str, Any]:
+    """The configuration as it stands in the run folder, where somebody may change it."""
+    from omegaconf import OmegaConf
+
+    from gan_gradflow.modules.checkpoint import ABOUT_THE_COMMAND, moved
+
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        found = moved(found, found["run_dir"], then["run_dir"])
+        return found | {key: then[key] for key in ABOUT_THE_COMMAND}
+    except Exception as error:  # a damaged file can fail in any way
+        reason = " ".join(str(error).split())[:200]
+        warnings.append(f"{file} cannot be read ({reason}): the checkpoint's is used")
+        return then
+
+
+def _with_overrides(then: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The run's configuration with what the overrides change in it."""
+    started_with = then["run_overrides"]
+    place = {"run_name": then["run_name"], "run_dir": then["run_dir"]}
+    replaced = [_key(override) for override in overrides]
+    kept = [o for o in started_with if not _below(_key(o), replaced)]
+    before = _composed(started_with, place)
+    if before is None:  # started by another command, or with files that are gone
+        before, kept = _composed([], place), []
+    with _explained():
+        after = _composed([*kept, *overrides], place, strict=True)
+    return _merged(then, before, after)
+
+
+def _composed(
+    overrides: Sequence[str], place: dict[str, Any], strict: bool = False
+) -> Any:
+    from hydra import compose
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        cfg = compose("train", list(overrides))
+        cfg.run_name, cfg.run_dir = place["run_name"], place["run_dir"]
+        return OmegaConf.to_container(cfg, resolve=True)
+    except (HydraException, OmegaConfBaseException):
+        if strict:
+            raise
+        return None
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from gan_gradflow.cli.errors import plainly
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"resume: {plainly(error)}") from error
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _below(key: str, replaced: list[str]) -> bool:
+    return any(key == r or key.startswith((f"{r}.", f"{r}/")) for r in replaced)
+
+
+def _merged(then: Any, before: Any, after: Any) -> Any:
+    """`then`, with everything that is different in `after` from what it was in `before`."""
+    if before == after:
+        return then
+    if not all(isinstance(node, dict) for node in (then, before, after)):
+        return after
+    merged = dict(then)
+    for key in [*before, *(k for k in after if k not in before)]:
+        if key in ABOUT_RESUMING or key.startswith("run_"):
+            continue
+        if key not in after:
+            merged.pop(key, None)
+        elif key not in before or key not in then:
+            merged[key] = after[key]
+        else:
+            merged[key] = _merged(then[key], before[key], after[key])
+    return merged
+
+
+def _differences(path: str, then: Any, now: Any) -> Iterator[tuple[str, str]]:
+    """Every key whose value differs, and that in words."""
+    if not isinstance(then, dict) or not isinstance(now, dict):
+        if then != now:
+            yield path, f"{path} was {then!r} and is {now!r}"
+        return
+    for key in [*then, *(k for k in now if k not in then)]:
+        place = f"{path}.{key}" if path else str(key)
+        if key not in now:
+            yield place, f"{place} was {then[key]!r} and is gone"
+        elif key not in then:
+            yield place, f"{place} is new, {now[key]!r}"
+        else:
+            yield from _differences(place, then[key], now[key])

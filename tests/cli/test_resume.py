@@ -1,0 +1,88 @@
+"""`gan-gradflow train resume=...`: k iterations, a kill and n - k more are n in one go."""
+
+import json
+import shutil
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan_gradflow.cli import CONFIG_DIR
+
+BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
+RUN = Path("outputs/short")
+
+
+class Killed(L.Callback):
+    """Copies the run folder as a kill at the end of an iteration would leave it."""
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def on_train_batch_end(self, trainer, module, *_) -> None:
+        if trainer.global_step == self.iteration and not Path("killed").exists():
+            shutil.copytree(trainer.default_root_dir, "killed")
+
+
+KILLED = "+callbacks.killed={_target_: test_resume.Killed, iteration: 3}"
+TRUST = "trust=[test_resume]"
+
+
+def state(folder: Path) -> dict[str, object]:
+    """All that a run came to, flat, without its place and what a clock put into it."""
+    path = folder / "checkpoints" / "last.ckpt"
+    contents = torch.load(path, weights_only=True)
+    del contents["hyper_parameters"]
+    flat = dict(leaves(contents, "", str(folder.absolute())))
+    # The checks of shapes and types, which only tests run with, draw from Python's random.
+    clocks = ("seconds", "cpu_seconds", "random/0/python")
+    return {k: v for k, v in flat.items() if not any(c in k for c in clocks)}
+
+
+def leaves(node, place: str, folder: str):
+    if isinstance(node, (list, tuple)):
+        node = dict(enumerate(node))
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{place}/{key}".replace(folder, ""), folder)
+    elif isinstance(node, torch.Tensor):
+        yield place, (node.dtype, node.shape, node.detach().numpy().tobytes())
+    else:
+        yield place, node.replace(folder, "") if isinstance(node, str) else node
+
+
+def differing(one: dict[str, object], other: dict[str, object]) -> list[str]:
+    return [k for k in one.keys() | other.keys() if one.get(k) != other.get(k)]
+
+
+@pytest.mark.parametrize("bridge", BRIDGES)
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train, cli, bridge) -> None:
+    """Every weight, moment, buffer, generator and callback, to the last bit."""
+    assert train(f"bridge={bridge}", "max_iterations=6", KILLED).code == 0
+    result = cli("train", "resume=killed", TRUST)
+    assert result.code == 0, result.err
+    assert "going on after iteration 2" in result.out
+    assert differing(state(Path("killed")), state(RUN)) == []
+
+
+def test_the_record_of_a_run_that_was_killed_is_that_of_one_in_one_go(
+    train, cli
+) -> None:
+    train("max_iterations=6", KILLED)
+    cli("train", "resume=killed", TRUST)
+    runs = [
+        EventAccumulator(str(f / "tensorboard")).Reload() for f in (RUN, Path("killed"))
+    ]
+    tags = [t for t in runs[0].Tags()["scalars"] if not t.startswith("speed/")]
+    assert tags
+    for tag in tags:
+        whole, parts = (str([e[1:] for e in run.Scalars(tag)]) for run in runs)
+        assert parts == whole, tag
+    summaries = [
+        json.loads((f / "summary.json").read_text()) for f in (RUN, Path("killed"))
+    ]
+    for key in ("iterations", "queries", "quality", "floor"):
+        assert summaries[0][key] == summaries[1][key]
+    assert not list(Path("outputs").glob("2*"))  # no folder beside that of the run
