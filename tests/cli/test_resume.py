@@ -78,7 +78,9 @@ def test_the_record_of_a_run_that_was_killed_is_that_of_one_in_one_go(
     tags = [t for t in runs[0].Tags()["scalars"] if not t.startswith("speed/")]
     assert tags
     for tag in tags:
-        whole, parts = (str([e[1:] for e in run.Scalars(tag)]) for run in runs)
+        whole, parts = (
+            str([(e.step, e.value) for e in run.Scalars(tag)]) for run in runs
+        )
         assert parts == whole, tag
     summaries = [
         json.loads((f / "summary.json").read_text()) for f in (RUN, Path("killed"))
