@@ -78,11 +78,12 @@ class CollapseSigns:
             pl_module.generator.latent_dim,
             generator=torch.Generator().manual_seed(self.seed),
         ).to(pl_module.device)
-        fakes = pl_module.generator.sample(latents, averaged=False)
+        fakes = pl_module.generator.received(latents, averaged=False)
         features = self.features(fakes)
         finite = bool(features.isfinite().all())
         diversity = self.gauge.share(features) if finite else Diversity(0.0, 0.0)
-        reals_score, fakes_score = (_scores(pl_module, x) for x in (self.reals, fakes))
+        reals = pl_module.received_reals(self.reals.to(pl_module.device))
+        reals_score, fakes_score = (_scores(pl_module, x) for x in (reals, fakes))
         return Signs(
             *diversity,
             accuracy=(reals_score[:, None] > fakes_score).double().mean().item(),

@@ -61,6 +61,7 @@ def build_generator(config: dict[str, Any]) -> GeneratorModule:
             _build_optimizer(config, "generator", network),
             config["average_decay"],
             config["clip_norm"]["generator"],
+            config["entropy_weight"],
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -238,6 +239,7 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
         try:
             emission = module.generator(latents, labels)
             module.bridge.given(labels)(module.critic, emission)
+            module.generator.entropy_term(emission)
         except Exception as error:
             raise ConfigError(f"bridge: {error}") from error
 

@@ -46,6 +46,7 @@ TOP_LEVEL: dict[str, Any] = {
     "max_iterations": int,
     "n_critic": int,
     "average_decay": float,
+    "entropy_weight": float,
     "clip_norm": {"generator": float | None, "discriminator": float | None},
     "critic": {
         "access": Literal["scores", "gradient"] | None,

@@ -220,7 +220,7 @@ class AdversarialModule(L.LightningModule):
                 bridge, self.critic, emission, self.generator.learning()
             )
             pulls = watch(emission)
-            loss = losses.mean()
+            loss = losses.mean() + self.generator.entropy_term(emission)
             self._require_finite("the generator's loss", loss)
             optimizer.zero_grad()
             self.manual_backward(loss)

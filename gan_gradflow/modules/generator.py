@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import lightning as L
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -27,6 +27,8 @@ class GeneratorModule(L.LightningModule):
         average_decay: the averaged weights keep this share of themselves each iteration,
             `min(average_decay, (1 + t) / (10 + t))` at iteration t; 0 follows the network.
         clip_norm: the parameter gradient is scaled down to this norm; None leaves it.
+        entropy_weight: what the entropy of the emission, a distribution, adds to the loss
+            for each unit: positive for narrow ones, negative for wide ones; 0 for nothing.
 
     Raises:
         ValueError: `average_decay` outside [0, 1), or `clip_norm` not positive.
@@ -40,6 +42,7 @@ class GeneratorModule(L.LightningModule):
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         average_decay: float,
         clip_norm: float | None,
+        entropy_weight: float,
     ) -> None:
         super().__init__()
         if not 0 <= average_decay < 1:
@@ -56,6 +59,7 @@ class GeneratorModule(L.LightningModule):
         self.averaged.requires_grad_(False)
         self.make_optimizer = optimizer
         self.clip_norm = clip_norm
+        self.entropy_weight = entropy_weight
         if self.num_classes is not None:
             shares = torch.full((self.num_classes,), 1 / self.num_classes)
             self.register_buffer("class_shares", shares)
@@ -77,6 +81,22 @@ class GeneratorModule(L.LightningModule):
     ) -> Emission:
         """The emission for a batch of latents, of these classes if they are asked for."""
         return _emitted(self.network, latents, labels)
+
+    def entropy_term(self, emission: Emission) -> Float[Tensor, ""] | float:
+        """What the entropy of the emission adds to the mean loss.
+
+        Raises:
+            ValueError: there is a weight, and the emission has no entropy.
+        """
+        if self.entropy_weight == 0:
+            return 0.0
+        try:
+            return self.entropy_weight * emission.entropy().mean()  # type: ignore[union-attr]
+        except (AttributeError, NotImplementedError) as error:
+            raise ValueError(
+                f"entropy_weight is {self.entropy_weight}, and the emission, "
+                f"{type(emission).__name__}, has no entropy; use entropy_weight=0"
+            ) from error
 
     def learning(self) -> list[nn.Parameter]:
         """The parameters that the generator's optimizer updates."""
@@ -145,6 +165,28 @@ class GeneratorModule(L.LightningModule):
         Behind the channel, where that is part of the product. Of a network that is asked
         for a class, `labels` are the classes; those of `labels_for` if None.
         """
+        through = self.channel.on_samples
+        return self._fakes(latents, averaged, labels, batch_size, through)
+
+    @torch.no_grad()
+    def received(
+        self,
+        latents: Float[Tensor, "n latent_dim"],
+        averaged: bool,
+        labels: Int[Tensor, " n"] | None = None,
+        batch_size: int = 256,
+    ) -> Shaped[Tensor, "n *received"]:
+        """Fakes in evaluation mode, as the discriminator receives them."""
+        return self._fakes(latents, averaged, labels, batch_size, through_channel=True)
+
+    def _fakes(
+        self,
+        latents: Tensor,
+        averaged: bool,
+        labels: Tensor | None,
+        batch_size: int,
+        through_channel: bool,
+    ) -> Tensor:
         if labels is None:
             labels = self.labels_for(len(latents))
         network = self.averaged.module if averaged else self.network
@@ -159,7 +201,7 @@ class GeneratorModule(L.LightningModule):
                 self.bridge.samples(_emitted(network, *chunk))
                 for chunk in zip(chunks, wanted, strict=True)
             ]
-            if self.channel.on_samples:
+            if through_channel:
                 fakes = [self.channel(chunk) for chunk in fakes]
         finally:
             network.train(was_training)

@@ -76,6 +76,7 @@ def make_module(
     access: Access | None = None,
     budget: int | None = None,
     clip_norm: float | None = None,
+    entropy_weight: float = 0.0,
 ) -> AdversarialModule:
     torch.manual_seed(7)
 
@@ -90,6 +91,7 @@ def make_module(
             adam,
             0.9,
             clip_norm,
+            entropy_weight,
         ),
         DiscriminatorModule(
             discriminator or TinyDiscriminator(),
