@@ -9,6 +9,8 @@ import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel
@@ -58,7 +60,7 @@ def build_generator(config: dict[str, Any]) -> GeneratorModule:
             _in_memory_format(network, config),
             build(config, "bridge"),
             channel,
-            _build_optimizer(config, "generator", network),
+            *_build_optimizer(config, "generator", network),
             config["average_decay"],
             config["clip_norm"]["generator"],
             config["entropy_weight"],
@@ -77,7 +79,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             _in_memory_format(network, config),
             build(config, "objective"),
             build(config, "penalty"),
-            _build_optimizer(config, "discriminator", network),
+            *_build_optimizer(config, "discriminator", network),
             config["clip_norm"]["discriminator"],
         )
         _try_out(discriminator, config["data"]["event_shape"])
@@ -192,14 +194,27 @@ def _build_logger(config: dict[str, Any], first: int) -> Any:
 
 def _build_optimizer(
     config: dict[str, Any], player: str, network: torch.nn.Module
-) -> Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]:
-    """The maker of a player's optimizer, tried out once so that it fails here if at all."""
+) -> tuple[
+    Callable[[Iterable[torch.nn.Parameter]], Optimizer],
+    Callable[[Optimizer], LRScheduler],
+]:
+    """The makers of a player's optimizer and of its schedule, each tried out once here."""
     make = build(config["optimizer"], player, f"optimizer.{player}")
+    make_schedule = build(config["schedule"], player, f"schedule.{player}")
     try:
-        make(network.parameters())
+        optimizer = make(network.parameters())
     except (ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"optimizer.{player}: {error}") from error
-    return make
+    try:
+        schedule = make_schedule(optimizer)
+    except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise ConfigError(f"schedule.{player}: {error}") from error
+    if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
+        raise ConfigError(
+            f"schedule.{player}: {type(schedule).__name__} does not follow from the "
+            f"iteration alone; choose schedule@schedule.{player}=cosine"
+        )
+    return make, make_schedule
 
 
 def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None:

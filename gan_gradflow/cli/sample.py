@@ -122,7 +122,7 @@ def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":
         contents = read_checkpoint(checkpoint)
         config = contents["hyper_parameters"]["config"]
         weights = contents["state_dict"]
-        for key in ("generator", "bridge", "channel", "optimizer"):
+        for key in ("generator", "bridge", "channel", "optimizer", "schedule"):
             refuse_untrusted("checkpoint", config[key], trust)
         generator = build_generator(config)
         prefix = "generator."

@@ -42,6 +42,7 @@ TOP_LEVEL: dict[str, Any] = {
     "queries": object,
     **dict.fromkeys(("metrics", "callbacks", "logger", "trainer"), object),
     "optimizer": {"generator": object, "discriminator": object},
+    "schedule": {"generator": object, "discriminator": object},
     "seed": int,
     "max_iterations": int,
     "n_critic": int,

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.straight_through import passed_through
@@ -130,12 +131,13 @@ class AdversarialModule(L.LightningModule):
         """Reals as the discriminator receives them."""
         return self.channel(reals) if self.channel.on_reals else reals
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        """The generator's optimizer, then the discriminator's."""
-        return [
-            self.generator.configure_optimizers(),
-            self.discriminator.configure_optimizers(),
-        ]
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
+        """The generator's optimizer and schedule, then the discriminator's."""
+        players = (self.generator, self.discriminator)
+        optimizers, schedules = zip(
+            *(player.configure_optimizers() for player in players), strict=True
+        )
+        return list(optimizers), list(schedules)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration."""
@@ -156,6 +158,11 @@ class AdversarialModule(L.LightningModule):
         scalars |= self._update_generator(
             batch.reals[-1], labels[-1], latents[-1], for_generator
         )
+        for name, schedule in zip(
+            ("generator", "discriminator"), self.lr_schedulers(), strict=True
+        ):
+            scalars[f"learning_rate/{name}"] = torch.tensor(schedule.get_last_lr()[0])
+            schedule.step()  # Lightning leaves this to us, too
         self.scalars = scalars
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self.log_dict(scalars)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from gan_gradflow.modules.generator import check_clip_norm
 from gan_gradflow.objectives.base import Objective
@@ -22,6 +23,7 @@ class DiscriminatorModule(L.LightningModule):
         objective: the pair of losses.
         penalty: added to the discriminator's loss.
         optimizer: makes the optimizer of the network's parameters.
+        schedule: makes what sets its learning rate from iteration to iteration.
         clip_norm: the parameter gradient is scaled down to this norm; None leaves it.
     """
 
@@ -31,6 +33,7 @@ class DiscriminatorModule(L.LightningModule):
         objective: Objective,
         penalty: Penalty,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Callable[[Optimizer], LRScheduler],
         clip_norm: float | None,
     ) -> None:
         super().__init__()
@@ -39,6 +42,7 @@ class DiscriminatorModule(L.LightningModule):
         self.objective = objective
         self.penalty = penalty
         self.make_optimizer = optimizer
+        self.make_schedule = schedule
         self.clip_norm = clip_norm
 
     @property
@@ -60,9 +64,10 @@ class DiscriminatorModule(L.LightningModule):
         """The parameters that the discriminator's optimizer updates."""
         return list(self.network.parameters())
 
-    def configure_optimizers(self) -> Optimizer:
-        """The optimizer of the network."""
-        return self.make_optimizer(self.learning())
+    def configure_optimizers(self) -> tuple[Optimizer, LRScheduler]:
+        """The optimizer of the network, and its schedule."""
+        optimizer = self.make_optimizer(self.learning())
+        return optimizer, self.make_schedule(optimizer)
 
     def loss(
         self,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from gan_gradflow.bridges.base import GradientBridge
@@ -24,6 +25,7 @@ class GeneratorModule(L.LightningModule):
             samples an emission stands for.
         channel: what samples go through behind the bridge.
         optimizer: makes the optimizer of the network's parameters.
+        schedule: makes what sets its learning rate from iteration to iteration.
         average_decay: the averaged weights keep this share of themselves each iteration,
             `min(average_decay, (1 + t) / (10 + t))` at iteration t; 0 follows the network.
         clip_norm: the parameter gradient is scaled down to this norm; None leaves it.
@@ -40,6 +42,7 @@ class GeneratorModule(L.LightningModule):
         bridge: GradientBridge,
         channel: Channel,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Callable[[Optimizer], LRScheduler],
         average_decay: float,
         clip_norm: float | None,
         entropy_weight: float,
@@ -58,6 +61,7 @@ class GeneratorModule(L.LightningModule):
         )
         self.averaged.requires_grad_(False)
         self.make_optimizer = optimizer
+        self.make_schedule = schedule
         self.clip_norm = clip_norm
         self.entropy_weight = entropy_weight
         if self.num_classes is not None:
@@ -102,9 +106,10 @@ class GeneratorModule(L.LightningModule):
         """The parameters that the generator's optimizer updates."""
         return [*self.network.parameters(), *self.bridge.generator_parameters()]
 
-    def configure_optimizers(self) -> Optimizer:
-        """The optimizer of what learns; the averaged weights follow by themselves."""
-        return self.make_optimizer(self.learning())
+    def configure_optimizers(self) -> tuple[Optimizer, LRScheduler]:
+        """The optimizer of what learns, and its schedule; the average follows by itself."""
+        optimizer = self.make_optimizer(self.learning())
+        return optimizer, self.make_schedule(optimizer)
 
     def update_average(self) -> None:
         """Move the averaged weights towards the network's, once an iteration."""

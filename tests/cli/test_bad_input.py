@@ -75,6 +75,14 @@ CASES = {
     "jpeg of points": (["channel=jpeg"], ["channel", "JPEG", "[2]"]),
     "wrong measure": (["metrics=mnist"], ["metrics"]),
     "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
+    "a schedule that waits for a figure": (
+        ["schedule.generator._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"],
+        ["schedule.generator", "factor", "did you mean"],
+    ),
+    "a schedule without end": (
+        ["schedule@schedule.generator=cosine", "schedule.generator.T_max=0"],
+        ["schedule.generator", "0"],
+    ),
     "clipping": (["clip_norm.generator=0"], ["clip_norm", "0", "positive"]),
     "average": (["average_decay=1.5"], ["average_decay", "1.5"]),
     "interval": (

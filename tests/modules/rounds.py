@@ -5,6 +5,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.baselines import LeaveOneOutBaseline
@@ -77,8 +78,10 @@ def make_module(
     budget: int | None = None,
     clip_norm: float | None = None,
     entropy_weight: float = 0.0,
+    schedule=None,
 ) -> AdversarialModule:
     torch.manual_seed(7)
+    schedule = schedule or (lambda optimizer: ConstantLR(optimizer, 1.0, 0))
 
     def adam(parameters):
         return torch.optim.Adam(parameters, lr=1e-2)
@@ -89,6 +92,7 @@ def make_module(
             bridge or ExactBridge(),
             channel or IdentityChannel(),
             adam,
+            schedule,
             0.9,
             clip_norm,
             entropy_weight,
@@ -98,6 +102,7 @@ def make_module(
             objective or NonsaturatingObjective(),
             NoPenalty(),
             adam,
+            schedule,
             clip_norm,
         ),
         n_critic,
