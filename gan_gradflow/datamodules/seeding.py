@@ -17,3 +17,13 @@ def seed_for(seed: int, *place: int | str) -> int:
 def generator_for(seed: int, *place: int | str) -> torch.Generator:
     """A CPU generator for one place in the run."""
     return torch.Generator().manual_seed(seed_for(seed, *place))
+
+
+def seed_draws(seed: int, device: torch.device) -> None:
+    """Seed the global generators that draws on `device` come from.
+
+    `torch.manual_seed` would visit every kind of device there might be, each time.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)

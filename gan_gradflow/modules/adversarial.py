@@ -28,7 +28,7 @@ from gan_gradflow.bridges.straight_through import passed_through
 from gan_gradflow.channels.base import Channel
 from gan_gradflow.critic import Critic
 from gan_gradflow.datamodules.base import Batch
-from gan_gradflow.datamodules.seeding import generator_for, seed_for
+from gan_gradflow.datamodules.seeding import generator_for, seed_draws, seed_for
 from gan_gradflow.modules.checkpoint import FORMAT, digest_of
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
@@ -143,7 +143,7 @@ class AdversarialModule(L.LightningModule):
         """One iteration."""
         for_generator, for_discriminator = self._optimizers()
         iteration, rank = self.global_step, self.global_rank
-        torch.manual_seed(seed_for(self.seed, "draws", iteration, rank))
+        seed_draws(seed_for(self.seed, "draws", iteration, rank), self.device)
         latents = iteration_latents(
             self.seed,
             iteration,
