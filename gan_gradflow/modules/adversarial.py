@@ -12,6 +12,7 @@ have gone.
 """
 
 import logging
+import math
 from typing import Any
 
 import lightning as L
@@ -204,10 +205,11 @@ class AdversarialModule(L.LightningModule):
             fakes = self.channel(self.bridge.given(labels).exposed(emission))
         received = self.received_reals(reals)
         loss, scalars = self.discriminator.loss(received, fakes, labels)
-        self._require_finite("the discriminator's loss", loss)
         optimizer.zero_grad()
         self.manual_backward(loss)
-        norm = self._step(self.discriminator, optimizer)
+        norm = self._step(
+            self.discriminator, optimizer, {"the discriminator's loss": loss}
+        )
         return scalars | {"gradient_norm/discriminator": norm}
 
     def _update_generator(
@@ -228,14 +230,13 @@ class AdversarialModule(L.LightningModule):
             )
             pulls = watch(emission)
             loss = losses.mean() + self.generator.entropy_term(emission)
-            self._require_finite("the generator's loss", loss)
             optimizer.zero_grad()
             self.manual_backward(loss)
         # The pull on one sample, so that its size does not depend on the batch.
         pull_norm = torch.stack([p.reshape(len(p), -1).norm(dim=1) for p in pulls])
         pull_norm = pull_norm.norm(dim=0).mean() * len(losses)
-        self._require_finite("the pull", pull_norm)
-        norm = self._step(self.generator, optimizer)
+        arrived = {"the generator's loss": loss, "the pull": pull_norm}
+        norm = self._step(self.generator, optimizer, arrived)
         self.query_plan.observe(norm)
         self.generator.update_average()
         return {
@@ -245,24 +246,30 @@ class AdversarialModule(L.LightningModule):
         }
 
     def _step(
-        self, player: GeneratorModule | DiscriminatorModule, optimizer: Optimizer
+        self,
+        player: GeneratorModule | DiscriminatorModule,
+        optimizer: Optimizer,
+        figures: dict[str, Tensor],
     ) -> Float[Tensor, ""]:
         """Check and clip the parameter gradient, then step; its norm before clipping."""
-        gradients = [p.grad for p in player.learning() if p.grad is not None]
+        learning = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in learning if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        self._require_finite(f"the gradient of {type(player).__name__}", norm)
+        name = f"the gradient of {type(player).__name__}"
+        self._require_finite(figures | {name: norm})
         if player.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(
-                player.learning(), player.clip_norm, norm
-            )
+            torch.nn.utils.clip_grads_with_norm_(learning, player.clip_norm, norm)
         optimizer.step()
         return norm
 
-    def _require_finite(self, name: str, value: Tensor) -> None:
-        if not torch.isfinite(value):
-            raise NonFiniteError(
-                f"{name} is {value.item()} in iteration {self.global_step + 1}"
-            )
+    def _require_finite(self, figures: dict[str, Tensor]) -> None:
+        # All at once: each look at a number waits for the device.
+        values = torch.stack([figure.detach() for figure in figures.values()]).tolist()
+        for name, value in zip(figures, values, strict=True):
+            if not math.isfinite(value):
+                raise NonFiniteError(
+                    f"{name} is {value} in iteration {self.global_step + 1}"
+                )
 
     def _labels(self, batch: Batch) -> list[Tensor | None]:
         """The classes of each update's reals, and so of its fakes, if any are asked for."""

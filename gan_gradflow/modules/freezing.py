@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 
@@ -15,16 +14,14 @@ def frozen(module: nn.Module) -> Iterator[None]:
     spectral norm still iterates; what they recorded meanwhile is forgotten on leaving.
     """
     learning = [p for p in module.parameters() if p.requires_grad]
-    buffers = list(module.buffers())
-    with torch.no_grad():
-        kept = [buffer.clone() for buffer in buffers]
+    buffers = [buffer.detach() for buffer in module.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
     for parameter in learning:
-        parameter.requires_grad_(False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in learning:
-            parameter.requires_grad_(True)
-        with torch.no_grad():
-            for buffer, value in zip(buffers, kept, strict=True):
-                buffer.copy_(value)
+            parameter.requires_grad = True
+        for buffer, value in zip(buffers, kept, strict=True):
+            buffer.copy_(value)
