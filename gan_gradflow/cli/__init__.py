@@ -13,6 +13,8 @@ from pathlib import Path
 COMMANDS = {
     "train": "train a GAN through a gradient bridge",
     "sample": "draw samples from a checkpoint",
+    "evaluate": "measure a checkpoint in every figure",
+    "compare": "train the same GAN through several bridges, and report",
     "bridges": "which bridge when: what it needs, what crosses, what it costs",
 }
 

@@ -62,3 +62,32 @@ def print_summary(summary: dict[str, Any]) -> None:
     for name, path in summary["paths"].items():
         table.add_row(name.replace("_", " "), path)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_evaluation(results: dict[str, Any]) -> None:
+    """The figures of an evaluation beside their errors and floors, and what was written."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    title = f"{results['num_samples']:,} fakes of {results['checkpoint']}"
+    table = Table(title=title, title_justify="left")
+    for name in ("figure", "fakes", "bootstrap error", "reals against reals"):
+        table.add_column(name, no_wrap=True)
+    for name, value in results["quality"].items():
+        floor = results["quality_floor"].get(name)
+        table.add_row(*_evaluation_row(name, value, None, floor))
+    if results["features"]:
+        table.add_section()
+        words = "in the {dimensions} features of {name}".format(**results["features"])
+        table.add_row(f"[bold]{words}")
+    for name, value in results["figures"].items():
+        error, floor = results["error"].get(name), results["floor"].get(name)
+        table.add_row(*_evaluation_row(name, value, error, floor))
+    console.print(table)
+    for name, path in results["paths"].items():
+        console.print(f"{name.replace('_', ' ')}: {path}", soft_wrap=True)
+
+
+def _evaluation_row(
+    name: str, value: float, error: float | None, floor: float | None
+) -> tuple[str, ...]:
+    figures = ("" if figure is None else f"{figure:.4g}" for figure in (error, floor))
+    return (name.replace("_", " "), f"{value:.4g}", *figures)

@@ -85,8 +85,8 @@ class Extractor:
             features = self._look(torch.zeros(2, *event_shape))
         except Exception as error:
             raise ValueError(
-                f"{self.name} cannot look at samples of {list(event_shape)}: {error}; "
-                "choose features that can"
+                f"{self.name} cannot look at samples of {list(event_shape)}: "
+                f"{_first_line(error)}; choose features that can"
             ) from error
         if features.ndim != 2 or len(features) != 2 or features.shape[1] < 1:
             raise ValueError(
@@ -95,6 +95,10 @@ class Extractor:
                 "flatten or pool what it returns"
             )
         return features.shape[1]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _source(kind: type) -> str:
