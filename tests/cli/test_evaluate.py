@@ -181,7 +181,8 @@ def images(cli, tmp_path, tmp_path_factory):
         )
         short = ("max_iterations=1", "data.batch_size=2", "trainer.log_every_n_steps=1")
         small = ("generator.width=8", "discriminator.width=8", "metrics=none")
-        assert cli("train", *data, *short, *small, "run_name=im").code == 0
+        halves = "data.held_out_share=0.5"
+        assert cli("train", *data, *short, *small, halves, "run_name=im").code == 0
         shutil.copy(tmp_path / "outputs/im/checkpoints/last.ckpt", kept)
     return folder, kept
 
