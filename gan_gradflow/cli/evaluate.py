@@ -59,14 +59,14 @@ def completed(cfg: DictConfig) -> DictConfig:
         ConfigError: the checkpoint cannot be read, names a class that is not trusted, or
             was trained on other data than those asked for.
     """
-    from gan_gradflow.cli.sample import refuse_untrusted
+    from gan_gradflow.cli.trust import refuse_untrusted
     from gan_gradflow.datamodules.identity import data_identity, difference
 
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("checkpoint is missing; add checkpoint=VALUE")
     trained = _config_of(cfg.checkpoint)
     for key in ("data", "metrics"):
-        refuse_untrusted(trained[key], list(cfg.trust))
+        refuse_untrusted("checkpoint", trained[key], list(cfg.trust))
     OmegaConf.set_struct(cfg, False)
     seed = trained["seed"] if cfg.seed is None else cfg.seed
     cfg.update(seed=trained["seed"])  # which a mixture is drawn from
