@@ -1,0 +1,97 @@
+"""Does the collapse alarm sound when it should, and only then?
+
+    python benchmarks/collapse.py
+
+Trains, with the command that is printed, runs that collapse (`experiment=collapse`, and
+digits against a discriminator that is far too strong) and healthy ones (the ring and the
+digits as they are configured). The alarm measures twice as often as by default and starts
+earlier, so that short runs give it every chance to be wrong. For each run: the alarm, if
+there was one, and the extremes of its signs after the warm-up.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ALARM = "callbacks.collapse_alarm"
+WARM_UP = 200
+COMMON = (
+    f"{ALARM}.every_n_iterations=50",
+    f"{ALARM}.warm_up={WARM_UP}",
+    f"{ALARM}.on_collapse=stop",
+    "callbacks.quality.every_n_iterations=100",
+    "callbacks.sample_grid=null",
+)
+DIGITS = ("metrics.num_samples=2000", "max_iterations=450")
+STRONG = (*DIGITS, "penalty=none", "n_critic=4", "optimizer.generator.lr=0.0002")
+
+
+def runs() -> dict[str, tuple[bool, tuple[str, ...]]]:
+    """Whether it collapses, and its overrides, by name."""
+    ring = ("experiment=ring", "max_iterations=1200")
+    return {
+        **{
+            f"collapse, seed {s}": (True, ("experiment=collapse", f"seed={s}"))
+            for s in (1, 2, 3)
+        },
+        "strong discriminator": (True, STRONG),
+        **{f"ring, seed {s}": (False, (*ring, f"seed={s}")) for s in (1, 2, 3, 4)},
+        "digits": (False, DIGITS),
+    }
+
+
+def train(overrides: tuple[str, ...], folder: Path) -> dict:
+    command = ["gan-gradflow", "train", *overrides, *COMMON]
+    print("   ", " ".join(command), flush=True)
+    command += [f"hydra.run.dir={folder}", "run_name=benchmark"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr or done.stdout)
+    return json.loads((folder / "summary.json").read_text())
+
+
+def extreme(events: EventAccumulator, sign: str, choose) -> str:
+    seen = [e.value for e in events.Scalars(f"collapse/{sign}") if e.step > WARM_UP]
+    return f"{choose(seen):.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="runs whose name holds this")
+    args = parser.parse_args()
+    table = Table(title="collapse alarm")
+    for column in ("run", "iterations", "least modes", "least spread", "most accuracy"):
+        table.add_column(column)
+    table.add_column("alarm")
+    right = {True: 0, False: 0}
+    chosen = {name: run for name, run in runs().items() if args.only in name}
+    for name, (collapses, overrides) in chosen.items():
+        with tempfile.TemporaryDirectory() as folder:
+            summary = train(overrides, Path(folder))
+            events = EventAccumulator(f"{folder}/tensorboard").Reload()
+        alarm = summary["alarms"][0].partition(",")[0] if summary["alarms"] else "none"
+        right[collapses] += collapses == bool(summary["alarms"])
+        table.add_row(
+            name,
+            str(summary["iterations"]),
+            extreme(events, "modes", min),
+            extreme(events, "spread", min),
+            extreme(events, "accuracy", max),
+            alarm,
+        )
+    collapsing = sum(collapses for collapses, _ in chosen.values())
+    Console(width=120).print(table)
+    print(
+        f"{right[True]} of {collapsing} collapsing runs found, "
+        f"{right[False]} of {len(chosen) - collapsing} healthy runs left alone"
+    )
+
+
+if __name__ == "__main__":
+    main()
