@@ -3,7 +3,9 @@
 Every so many iterations the signs of `collapse_signs` are measured and logged. Two things
 make an alarm, when they are seen `patience` times running:
 
-* *collapse*: the fakes' spread or modes are below `least_diversity` of the reals';
+* *collapse*: the fakes' modes are below `least_modes` of the reals', or their spread below
+  `least_spread` of the reals'. Modes are the sharper sign; the spread also depends on how
+  sure a classifier is of the fakes, and is there for features in which modes blur;
 * *a lost game*: the discriminator is right in more than `most_accuracy` of the pairs, and
   the quality's main figure has not improved for so long. A discriminator that is nearly
   always right is no harm alone: it may still teach.
@@ -39,7 +41,8 @@ class CollapseAlarm(L.Callback):
         warm_up: iterations at the start in which nothing is an alarm: the samples of an
             untrained generator are all alike.
         patience: measurements running that make an alarm.
-        least_diversity: the share of the reals' spread and modes that fakes must have.
+        least_modes: the share of the reals' modes that fakes must have.
+        least_spread: the share of the reals' spread that fakes must have.
         most_accuracy: what the discriminator may reach while quality does not improve.
         on_collapse: whether an alarm ends the run.
         folder: where a copy of the best checkpoint goes; nothing overwrites it.
@@ -58,7 +61,8 @@ class CollapseAlarm(L.Callback):
         num_samples: int,
         warm_up: int,
         patience: int,
-        least_diversity: float,
+        least_modes: float,
+        least_spread: float,
         most_accuracy: float,
         on_collapse: Literal["stop", "continue"],
         folder: str,
@@ -72,11 +76,15 @@ class CollapseAlarm(L.Callback):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        if not 0 < least_diversity < 1:
-            raise ValueError(
-                "least_diversity is a share of what reals have, above 0 and below 1, "
-                f"got {least_diversity}; try 0.5"
-            )
+        for name, share in (
+            ("least_modes", least_modes),
+            ("least_spread", least_spread),
+        ):
+            if not 0 < share < 1:
+                raise ValueError(
+                    f"{name} is a share of what reals have, above 0 and below 1, got "
+                    f"{share}; try 0.5 for modes and 0.2 for the spread"
+                )
         if not 0.5 < most_accuracy < 1:
             raise ValueError(
                 "most_accuracy must be above 0.5, which is chance, and below 1, got "
@@ -86,7 +94,8 @@ class CollapseAlarm(L.Callback):
         self.num_samples = num_samples
         self.warm_up = warm_up
         self.patience = patience
-        self.least_diversity = least_diversity
+        self.least_modes = least_modes
+        self.least_spread = least_spread
         self.most_accuracy = most_accuracy
         self.on_collapse = on_collapse
         self.folder = Path(folder)
@@ -102,6 +111,7 @@ class CollapseAlarm(L.Callback):
         )
         self._signs = CollapseSigns(
             trainer.datamodule.held_out_floats(slice(None)),
+            trainer.datamodule.held_out_labels,
             _features_of(self._quality),
             self.num_samples,
             self.seed,
@@ -150,8 +160,8 @@ class CollapseAlarm(L.Callback):
             iteration - self._best[1] >= self.patience * self.every_n_iterations
         )
         seen = {
-            "collapse": signs.spread < min(self.least_diversity, least.spread)
-            or signs.modes < min(self.least_diversity, least.modes),
+            "collapse": signs.modes < min(self.least_modes, least.modes)
+            or signs.spread < min(self.least_spread, least.spread),
             "lost game": stale and signs.accuracy > self.most_accuracy,
         }
         for name, sign in seen.items():

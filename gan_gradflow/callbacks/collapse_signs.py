@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gan_gradflow.metrics.diversity import Diversity, DiversityGauge
@@ -40,6 +40,7 @@ class CollapseSigns:
 
     Args:
         held_out: reals that training never sees.
+        labels: their classes, if there are any.
         features: what tells samples apart.
         num_samples: n; fewer if there are not twice as many reals.
         seed: what latents and the choice of reals follow from.
@@ -51,6 +52,7 @@ class CollapseSigns:
     def __init__(
         self,
         held_out: Float[Tensor, "reals *event"],
+        labels: Int[Tensor, " reals"] | None,
         features: Callable[[Tensor], Tensor],
         num_samples: int,
         seed: int,
@@ -63,6 +65,7 @@ class CollapseSigns:
         self.seed = seed
         self.features = features
         self.reals = batches[0]
+        self.labels = None if labels is None else labels[rows[:size]]
         self.gauge = DiversityGauge(torch.stack([features(b) for b in batches]))
 
     @property
@@ -83,7 +86,9 @@ class CollapseSigns:
         finite = bool(features.isfinite().all())
         diversity = self.gauge.share(features) if finite else Diversity(0.0, 0.0)
         reals = pl_module.received_reals(self.reals.to(pl_module.device))
-        reals_score, fakes_score = (_scores(pl_module, x) for x in (reals, fakes))
+        classes = pl_module.generator.labels_for(len(fakes))
+        reals_score = _scores(pl_module, reals, self.labels)
+        fakes_score = _scores(pl_module, fakes, classes)
         return Signs(
             *diversity,
             accuracy=(reals_score[:, None] > fakes_score).double().mean().item(),
@@ -91,14 +96,18 @@ class CollapseSigns:
         )
 
 
-def _scores(pl_module: L.LightningModule, samples: Tensor) -> Float[Tensor, " n"]:
+def _scores(
+    pl_module: L.LightningModule, samples: Tensor, labels: Tensor | None
+) -> Float[Tensor, " n"]:
     """The discriminator's scores in evaluation mode; it stays as it is."""
     discriminator = pl_module.discriminator
     was_training = discriminator.training
     discriminator.eval()
     try:
         with torch.no_grad(), frozen(discriminator):
-            return discriminator(samples.to(pl_module.device)).double()
+            if labels is not None:
+                labels = labels.to(pl_module.device)
+            return discriminator(samples.to(pl_module.device), labels).double()
     finally:
         discriminator.train(was_training)
 

@@ -31,7 +31,8 @@ def make_alarm(tmp_path, **changes) -> CollapseAlarm:
         "num_samples": 16,
         "warm_up": 0,
         "patience": 3,
-        "least_diversity": 0.5,
+        "least_modes": 0.5,
+        "least_spread": 0.2,
         "most_accuracy": 0.99,
         "on_collapse": "continue",
         "folder": str(tmp_path),
@@ -73,7 +74,7 @@ def run(alarm: CollapseAlarm, measured: list[Signs], figures: list[float] = ()):
         ([COLLAPSED] * 3, 1),
         ([COLLAPSED] * 9, 1),
         ([COLLAPSED] * 3 + [HEALTHY] + [COLLAPSED] * 3, 2),
-        ([HEALTHY._replace(spread=0.4)] * 3, 1),
+        ([HEALTHY._replace(spread=0.1)] * 3, 1),
     ],
 )
 def test_a_collapse_sounds_once_when_it_is_seen_three_times(
@@ -117,15 +118,26 @@ def test_a_resumed_run_counts_on(tmp_path) -> None:
     assert len(after.alarms) == 1
 
 
+class Layers(nn.Sequential):
+    """Scores samples and does not look at labels."""
+
+    def forward(self, samples, labels):
+        return super().forward(samples).squeeze(1)
+
+
 class Players(L.LightningModule):
     """A generator of given fakes, and a discriminator with batch norm and dropout."""
 
     def __init__(self, fakes) -> None:
         super().__init__()
-        self.generator = SimpleNamespace(latent_dim=2, received=lambda z, averaged: fakes)
-        self.discriminator = nn.Sequential(
+        self.generator = SimpleNamespace(
+            latent_dim=2,
+            received=lambda z, averaged: fakes,
+            labels_for=lambda count: None,
+        )
+        self.discriminator = Layers(
             nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 1)
-        ).append(nn.Flatten(0))
+        )
 
     def received_reals(self, reals):
         return reals
@@ -138,13 +150,13 @@ class Shift(nn.Module):
         super().__init__()
         self.shift = shift
 
-    def forward(self, samples):
+    def forward(self, samples, labels):
         return samples[:, 0] + self.shift
 
 
 def test_measuring_changes_neither_a_player_nor_a_random_number() -> None:
     reals = torch.randn(64, 2)
-    signs = CollapseSigns(reals, lambda x: x, 16, seed=1)
+    signs = CollapseSigns(reals, None, lambda x: x, 16, seed=1)
     players = Players(torch.randn(16, 2))
     before = {k: v.clone() for k, v in players.state_dict().items()}
     state = torch.get_rng_state()
@@ -157,7 +169,7 @@ def test_measuring_changes_neither_a_player_nor_a_random_number() -> None:
 @pytest.mark.parametrize("shift", [0.0, 100.0])
 def test_accuracy_and_margin_do_not_depend_on_what_is_added_to_scores(shift) -> None:
     reals = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-    signs = CollapseSigns(reals, lambda x: x, 2, seed=1)
+    signs = CollapseSigns(reals, None, lambda x: x, 2, seed=1)
     players = Players(signs.reals - 1.5)
     players.discriminator = Shift(shift)
     found = signs.measure(players)
@@ -168,7 +180,7 @@ def test_accuracy_and_margin_do_not_depend_on_what_is_added_to_scores(shift) -> 
 
 
 def test_fakes_that_are_no_numbers_have_no_diversity() -> None:
-    signs = CollapseSigns(torch.randn(64, 2), lambda x: x, 16, seed=1)
+    signs = CollapseSigns(torch.randn(64, 2), None, lambda x: x, 16, seed=1)
     players = Players(torch.full((16, 2), float("nan")))
     assert signs.measure(players)[:2] == (0.0, 0.0)
 
@@ -180,7 +192,8 @@ def test_fakes_that_are_no_numbers_have_no_diversity() -> None:
         ("num_samples", 1),
         ("warm_up", -1),
         ("patience", 0),
-        ("least_diversity", 1.0),
+        ("least_modes", 1.0),
+        ("least_spread", 0.0),
         ("most_accuracy", 0.5),
     ],
 )

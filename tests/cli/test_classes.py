@@ -46,6 +46,12 @@ def test_statistics_of_each_class_and_samples_of_one(conditional, cli, tmp_path)
     assert "classes 0 to 7" in refused.err
 
 
+def test_the_game_is_watched_class_by_class(conditional):
+    often = "callbacks.collapse_alarm.every_n_iterations=2"
+    result = conditional("generator.num_classes=8", often)
+    assert result.code == 0, result.err
+
+
 def test_a_column_of_each_class_is_drawn_of_images(cli, tmp_path):
     short = ["max_iterations=1", "trainer.log_every_n_steps=1", "metrics=none"]
     players = ["generator=conditional_dcgan", "discriminator=conditional_dcgan"]
