@@ -22,6 +22,10 @@ class CriticError(RuntimeError):
     """The critic raised, or answered with something that is not a loss per sample."""
 
 
+class NonFiniteScoresError(CriticError):
+    """The critic answered with NaN or infinity."""
+
+
 class BudgetExceededError(RuntimeError):
     """Answering would take more queries than the critic's budget has left."""
 
@@ -190,6 +194,6 @@ def _check_finite(scores: Float[Tensor, " samples"]) -> None:
         return
     bad = int((~scores.isfinite()).sum())
     if bad:
-        raise CriticError(
+        raise NonFiniteScoresError(
             f"the critic returned {bad} NaN or infinite losses among {len(scores)}"
         )

@@ -91,6 +91,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             None if critic["access"] is None else Access(critic["access"]),
             critic["budget"],
             critic["chunk_size"],
+            config["on_nonfinite"],
         )
         module.plan_queries(build(config, "queries"))
     except DeadEndError as error:

@@ -53,6 +53,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_row("iterations", f"{summary['iterations']:,}")
     table.add_row("time", f"{summary['seconds']:.0f} s")
     table.add_row("critic queries", f"{summary['queries']:,}")
+    if summary["skipped"]:
+        table.add_row("skipped iterations", f"{summary['skipped']:,} (not finite)")
     for name, value in summary["quality"].items():
         floor = summary["floor"].get(name)
         beside = "" if floor is None else f"   (reals against reals: {floor:.4g})"

@@ -7,11 +7,15 @@ that whatever follows from a changed value changes with it.
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan_gradflow.cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gan_gradflow.modules.adversarial import AdversarialModule
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +43,14 @@ class Continuation(NamedTuple):
         checkpoint: the file to go on from.
         iteration: the iterations that are done.
         changes: what is different from now on, in words.
-        warnings: what was found damaged and gone round.
+        damaged: what was found damaged and gone round, in words.
     """
 
     config: dict[str, Any]
     checkpoint: Path
     iteration: int
     changes: list[str]
-    warnings: list[str]
+    damaged: list[str]
 
 
 def stand_in_the_run_folder(argv: list[str]) -> None:
@@ -99,11 +103,11 @@ def continuation(
     from gan_gradflow.modules.checkpoint import moved
 
     folder = Path(folder).absolute()
-    checkpoint, contents, warnings = _newest_readable(folder)
+    checkpoint, contents, damaged = _newest_readable(folder)
     then = contents["hyper_parameters"]["config"]
     then = moved(then, then["run_dir"], str(folder))
     refuse_untrusted("resume", then, list(trust), also=("lightning.",))
-    now = _edited(then, folder / "config.yaml", warnings)
+    now = _edited(then, folder / "config.yaml", damaged)
     if overrides:
         now = _with_overrides(now, overrides)
     refuse_untrusted("resume", now, list(trust), also=("lightning.",))
@@ -121,11 +125,13 @@ def continuation(
             f"done {iteration}; give a larger number"
         )
     return Continuation(
-        now, checkpoint, iteration, [text for _, text in changed], warnings
+        now, checkpoint, iteration, [text for _, text in changed], damaged
     )
 
 
-def save_config(config: dict[str, Any], going_on: Continuation | None) -> None:
+def save_config(
+    config: dict[str, Any], going_on: Continuation | None, module: "AdversarialModule"
+) -> None:
     """Write the configuration into the run folder; a changed one into the checkpoint too.
 
     So a run that is killed before its next checkpoint keeps the change.
@@ -137,10 +143,12 @@ def save_config(config: dict[str, Any], going_on: Continuation | None) -> None:
     text = OmegaConf.to_yaml(OmegaConf.create(config))
     write_durably(text.encode(), Path(config["run_dir"]) / "config.yaml")
     if going_on is not None and going_on.changes:
-        _save_changed(config, going_on.checkpoint)
+        _save_changed(config, going_on, module)
 
 
-def _save_changed(config: dict[str, Any], path: Path) -> None:
+def _save_changed(
+    config: dict[str, Any], going_on: Continuation, module: "AdversarialModule"
+) -> None:
     import io
 
     import torch
@@ -148,20 +156,48 @@ def _save_changed(config: dict[str, Any], path: Path) -> None:
     from gan_gradflow.modules.checkpoint import LAST, digest_of, read_checkpoint
     from gan_gradflow.modules.checkpoint_io import write_durably
 
-    contents = read_checkpoint(path)
+    contents = read_checkpoint(going_on.checkpoint)
+    then = contents["hyper_parameters"]["config"]
     contents["hyper_parameters"]["config"] = config
     contents["gan_gradflow"]["config_digest"] = digest_of(config)
+    if any(c.startswith(("optimizer.", "schedule.")) for c in going_on.changes):
+        kept = [
+            then["optimizer"][player]["_target_"] == node["_target_"]
+            for player, node in config["optimizer"].items()
+        ]
+        _set_rates(contents, module, kept)
     buffer = io.BytesIO()
     torch.save(contents, buffer)
-    write_durably(buffer.getbuffer(), path.with_name(LAST))
+    write_durably(buffer.getbuffer(), going_on.checkpoint.with_name(LAST))
+
+
+def _set_rates(
+    contents: dict[str, Any], module: "AdversarialModule", kept: list[bool]
+) -> None:
+    """What optimizers and schedules would be told at this iteration, had they begun so.
+
+    Their state in a checkpoint has the old numbers in it, which would win.
+    """
+    for index, (optimizer, schedule) in enumerate(
+        zip(*module.configure_optimizers(), strict=True)
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a schedule expects steps in between
+            for _ in range(contents["global_step"]):
+                schedule.step()
+        state = contents["optimizer_states"][index]
+        if not kept[index]:
+            state["state"] = {}
+        state["param_groups"] = optimizer.state_dict()["param_groups"]
+        contents["lr_schedulers"][index] = schedule.state_dict()
 
 
 def tell(going_on: Continuation | None) -> None:
     """Log where a run goes on, and what about that is not as it was."""
     if going_on is None:
         return
-    for warning in going_on.warnings:
-        log.warning("%s", warning)
+    for damage in going_on.damaged:
+        log.warning("%s", damage)
     log.info("going on after iteration %d", going_on.iteration)
     for change in going_on.changes:
         log.info("changed from here on: %s", change)
@@ -182,16 +218,16 @@ def _newest_readable(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     found = [path for path in found if path.exists()]
     if not found:
         raise ConfigError(f"resume: there is no checkpoint in {folder}/checkpoints")
-    warnings: list[str] = []
+    found_damaged: list[str] = []
     for path in found:
         try:
-            return path, read_checkpoint(path), warnings
+            return path, read_checkpoint(path), found_damaged
         except CheckpointError as error:
-            warnings.append(str(error))
-    raise ConfigError(f"resume: no checkpoint can be read: {'; '.join(warnings)}")
+            found_damaged.append(str(error))
+    raise ConfigError(f"resume: no checkpoint can be read: {'; '.join(found_damaged)}")
 
 
-def _edited(then: dict[str, Any], file: Path, warnings: list[str]) -> dict[str, Any]:
+def _edited(then: dict[str, Any], file: Path, damaged: list[str]) -> dict[str, Any]:
     """The configuration as it stands in the run folder, where somebody may change it."""
     from omegaconf import OmegaConf
 
@@ -203,7 +239,7 @@ def _edited(then: dict[str, Any], file: Path, warnings: list[str]) -> dict[str, 
         return found | {key: then[key] for key in ABOUT_THE_COMMAND}
     except Exception as error:  # a damaged file can fail in any way
         reason = " ".join(str(error).split())[:200]
-        warnings.append(f"{file} cannot be read ({reason}): the checkpoint's is used")
+        damaged.append(f"{file} cannot be read ({reason}): the checkpoint's is used")
         return then
 
 

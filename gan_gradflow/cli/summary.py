@@ -32,6 +32,7 @@ def summarise(
         "iterations": trainer.global_step,
         "seconds": round(seconds, 2),
         "queries": module.critic.queries,
+        "skipped": module.skipped,
         "primary": quality.metric.primary if quality else None,
         "quality": quality.latest if quality else {},
         "floor": quality.floor if quality else {},

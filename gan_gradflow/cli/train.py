@@ -30,6 +30,7 @@ from gan_gradflow.cli.validate import validate
 if TYPE_CHECKING:
     import lightning as L
 
+    from gan_gradflow.callbacks.graceful_stop import GracefulStop
     from gan_gradflow.modules.adversarial import AdversarialModule
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ TOP_LEVEL: dict[str, Any] = {
         "chunk_size": int | None,
     },
     "channels_last": bool,
+    "on_nonfinite": Literal["stop", "skip"],
     "run_name": str,
     "run_dir": str,
     "run_overrides": list[str],
@@ -136,7 +138,7 @@ def train(
     callbacks = build.build_callbacks(config, datamodule)
     first = 0 if going_on is None else going_on.iteration
     trainer = build.build_trainer(config, callbacks, first)
-    save_config(config, going_on)
+    save_config(config, going_on, module)
     started = time.monotonic()
     with kept_log(run_dir / "train.log"):
         log.info("training in %s", run_dir)
@@ -164,15 +166,25 @@ def _fit(
     from gan_gradflow.modules.adversarial import NonFiniteError
 
     stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)
-    saved = f"the state is saved in {stop.checkpoint}" if stop else "no state is saved"
+    start = None if going_on is None else going_on.checkpoint
     try:
-        start = None if going_on is None else going_on.checkpoint
         trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     except (ChannelError, CriticError, NonFiniteError) as error:
-        iteration = trainer.global_step + 1
-        return RunError(f"stopped in iteration {iteration}: {error}; {saved}")
-    if stop and stop.received:
-        name, iteration = stop.received.name, trainer.global_step
-        message = f"{name} after iteration {iteration}; {saved}"
-        return RunError(message, code=128 + stop.received)
+        return RunError(
+            f"stopped in iteration {trainer.global_step + 1}: {error}; {_saved(stop)}"
+        )
+    except SystemExit as left:  # Lightning's way to say that Ctrl-C was not to wait
+        if not isinstance(left.__context__, KeyboardInterrupt):
+            raise
+        done = f"interrupted in iteration {trainer.global_step + 1}"
+        return RunError(f"{done}; {_saved(stop)}", code=130)
+    if stop and stop.received and trainer.global_step < trainer.max_steps:
+        done = f"{stop.received.name} after iteration {trainer.global_step}"
+        return RunError(f"{done}; {_saved(stop)}", code=128 + stop.received)
     return None
+
+
+def _saved(stop: "GracefulStop | None") -> str:
+    if stop is None or stop.saved is None:
+        return "its last state is not saved"
+    return f"the state is saved in {stop.saved}"

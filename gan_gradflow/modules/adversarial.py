@@ -13,7 +13,7 @@ have gone.
 
 import logging
 import math
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -27,7 +27,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.straight_through import passed_through
 from gan_gradflow.channels.base import Channel
-from gan_gradflow.critic import Critic
+from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import generator_for, seed_draws, seed_for
 from gan_gradflow.modules.checkpoint import FORMAT, digest_of
@@ -36,6 +36,7 @@ from gan_gradflow.modules.freezing import frozen
 from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.modules.query_plan import FixedQueries, QueryPlan
 from gan_gradflow.modules.random_state import random_states, set_random_state
+from gan_gradflow.modules.snapshot import Snapshot
 from gan_gradflow.types import Access, Emission
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,16 @@ class AdversarialModule(L.LightningModule):
             that it needs.
         budget: the largest number of critic queries of the run; None for no limit.
         chunk_size: the most samples that the critic scores at once; None for all.
+        on_nonfinite: what a NaN or infinite loss, score or gradient does: stop the run,
+            or skip the iteration. Either way everything is as before the iteration, but
+            for the queries, which were asked.
 
     Raises:
         ValueError: `n_critic` below 1, or a bridge that cannot work with this critic.
+
+    Attributes:
+        skipped: the iterations that were skipped.
+        is_whole: no iteration is half done: the state is worth saving.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class AdversarialModule(L.LightningModule):
         access: Access | None,
         budget: int | None,
         chunk_size: int | None,
+        on_nonfinite: Literal["stop", "skip"],
     ) -> None:
         super().__init__()
         if n_critic < 1:
@@ -86,6 +95,12 @@ class AdversarialModule(L.LightningModule):
         self.discriminator = discriminator
         self.n_critic = n_critic
         self.seed = seed
+        self.on_nonfinite = on_nonfinite
+        self.skipped = 0
+        self.is_whole = True
+        self.scalars = dict.fromkeys(
+            ("loss/generator", "loss/discriminator"), torch.tensor(torch.nan)
+        )
         self._random: dict[str, Any] | None = None  # of the checkpoint, until the start
         self.critic = Critic(
             self.generator_losses,
@@ -141,8 +156,28 @@ class AdversarialModule(L.LightningModule):
         return list(optimizers), list(schedules)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
-        """One iteration."""
+        """One iteration, or none of it."""
         for_generator, for_discriminator = self._optimizers()
+        iteration = self.global_step
+        self._before.take()
+        self.is_whole = False
+        try:
+            self._play(batch, for_generator, for_discriminator)
+        except BaseException as error:
+            explained = self._undo(error, iteration)
+            if explained is None:
+                raise
+            if self.on_nonfinite == "stop":
+                raise explained from error
+            self._skip(explained, for_generator)
+        self._follow_schedules()
+        self.is_whole = True
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self._log()
+
+    def _play(
+        self, batch: Batch, for_generator: Optimizer, for_discriminator: Optimizer
+    ) -> None:
         iteration, rank = self.global_step, self.global_rank
         seed_draws(seed_for(self.seed, "draws", iteration, rank), self.device)
         latents = iteration_latents(
@@ -159,24 +194,61 @@ class AdversarialModule(L.LightningModule):
         scalars |= self._update_generator(
             batch.reals[-1], labels[-1], latents[-1], for_generator
         )
+        self.scalars = scalars
+
+    def _follow_schedules(self) -> None:
         for name, schedule in zip(
             ("generator", "discriminator"), self.lr_schedulers(), strict=True
         ):
-            scalars[f"learning_rate/{name}"] = torch.tensor(schedule.get_last_lr()[0])
+            rate = torch.tensor(schedule.get_last_lr()[0])
+            self.scalars[f"learning_rate/{name}"] = rate
             schedule.step()  # Lightning leaves this to us, too
-        self.scalars = scalars
-        if self.global_step % self.trainer.log_every_n_steps == 0:
-            self.log_dict(scalars)
-            self.log("critic/queries", float(self.critic.queries))
-            parts: dict[str, GradientBridge | Channel | QueryPlan] = {
-                "bridge": self.bridge,
-                "channel": self.channel,
-                "queries": self.query_plan,
-            }
-            for kind, part in parts.items():
-                for name, figure in part.figures().items():
-                    self.log(f"{kind}/{name}", figure)
-            self.log("step", float(self.global_step))  # the x-axis
+
+    def _log(self) -> None:
+        self.log_dict(self.scalars)
+        self.log("critic/queries", float(self.critic.queries))
+        self.log("nonfinite/skipped_iterations", float(self.skipped))
+        parts: dict[str, GradientBridge | Channel | QueryPlan] = {
+            "bridge": self.bridge,
+            "channel": self.channel,
+            "queries": self.query_plan,
+        }
+        for kind, part in parts.items():
+            for name, figure in part.figures().items():
+                self.log(f"{kind}/{name}", figure)
+        self.log("step", float(self.global_step))  # the x-axis
+
+    def _undo(self, error: BaseException, iteration: int) -> NonFiniteError | None:
+        """Everything as before the iteration; what was not finite, if that is the error.
+
+        The generator steps when nothing can fail any more, so its weights need no copy.
+        """
+        explained = None
+        if isinstance(error, (NonFiniteError, NonFiniteScoresError)):
+            place = self._first_nonfinite()
+            where = f"{place} is not finite in" if place else "in"
+            explained = NonFiniteError(f"{error}; {where} iteration {iteration + 1}")
+        self._before.restore()
+        self.is_whole = self.global_step == iteration
+        return explained
+
+    def _first_nonfinite(self) -> str:
+        """The first parameter that is not finite, or whose gradient is not; or nothing."""
+        named = [(n, p) for n, p in self.named_parameters() if ".averaged." not in n]
+        for name, parameter in named:
+            if not parameter.isfinite().all():
+                return name
+        for name, parameter in named:
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"the gradient of {name}"
+        return ""
+
+    def _skip(self, error: NonFiniteError, for_generator: Optimizer) -> None:
+        """Count an iteration that changed nothing."""
+        self.skipped += 1
+        log.warning("skipped: %s (skipped so far: %d)", error, self.skipped)
+        for_generator._on_before_step()  # type: ignore[attr-defined]
+        for_generator._on_after_step()  # type: ignore[attr-defined]
 
     @property
     def budget_is_spent(self) -> bool:
@@ -207,9 +279,13 @@ class AdversarialModule(L.LightningModule):
         loss, scalars = self.discriminator.loss(received, fakes, labels)
         optimizer.zero_grad()
         self.manual_backward(loss)
-        norm = self._step(
-            self.discriminator, optimizer, {"the discriminator's loss": loss}
-        )
+        arrived = {
+            "the mean score of reals": scalars["scores/reals"],
+            "the mean score of fakes": scalars["scores/fakes"],
+            "the penalty": scalars["loss/penalty"],
+            "the discriminator's loss": loss,
+        }
+        norm = self._step(self.discriminator, optimizer, arrived)
         return scalars | {"gradient_norm/discriminator": norm}
 
     def _update_generator(
@@ -323,6 +399,12 @@ class AdversarialModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Let every random generator go on where a checkpoint left it."""
+        last = {
+            f"generator.network.{n}"
+            for n, _ in self.generator.network.named_parameters()
+        }
+        last |= {k for k in self.state_dict() if k.startswith("generator.averaged.")}
+        self._before = Snapshot(self, last, self.optimizers()[1].optimizer)
         if self._random is not None:
             set_random_state(self._random)
             self._random = None
@@ -334,6 +416,7 @@ class AdversarialModule(L.LightningModule):
             "format": FORMAT,
             "config_digest": digest_of(config) if config else "",
             "queries": self.critic.queries,
+            "skipped": self.skipped,
             "random": random_states(),
         }
 
@@ -341,6 +424,7 @@ class AdversarialModule(L.LightningModule):
         """Go on counting where the checkpoint left off."""
         kept = checkpoint["gan_gradflow"]
         self.critic.queries = kept["queries"]
+        self.skipped = kept["skipped"]
         if self.global_rank < len(kept["random"]):
             self._random = kept["random"][self.global_rank]
 

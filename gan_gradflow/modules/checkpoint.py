@@ -7,6 +7,7 @@ best quality so far. Each holds, beside what Lightning keeps,
         format         the version of what a checkpoint holds
         config_digest  what `digest_of` makes of the run's configuration
         queries        the critic's, so far
+        skipped        iterations that were skipped because something was not finite
         random         the state of every random generator, for each rank
 """
 
@@ -31,13 +32,14 @@ ABOUT_THE_COMMAND = ("run_name", "run_dir", "run_overrides")
 _HOLDS = {
     "state_dict": dict,
     "optimizer_states": list,
+    "lr_schedulers": list,
     "loops": dict,
     "callbacks": dict,
     "global_step": int,
     "hyper_parameters": dict,
     "gan_gradflow": dict,
 }
-_MARKS = {"config_digest": str, "queries": int, "random": list}
+_MARKS = {"config_digest": str, "queries": int, "skipped": int, "random": list}
 
 
 class CheckpointError(ValueError):

@@ -79,6 +79,7 @@ def make_module(
     clip_norm: float | None = None,
     entropy_weight: float = 0.0,
     schedule=None,
+    on_nonfinite: str = "stop",
 ) -> AdversarialModule:
     torch.manual_seed(7)
     schedule = schedule or (lambda optimizer: ConstantLR(optimizer, 1.0, 0))
@@ -110,6 +111,7 @@ def make_module(
         access,
         budget,
         None,
+        on_nonfinite,
     )
 
 

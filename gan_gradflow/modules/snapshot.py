@@ -1,0 +1,73 @@
+"""A module and an optimizer as they were, so that what failed half-way can be undone."""
+
+from collections.abc import Collection
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Key = TypeVar("Key")
+
+
+class Snapshot:
+    """Copies of what an iteration changes before it is sure to succeed.
+
+    A copy costs a pass over these tensors, into memory that is kept from one iteration to
+    the next.
+
+    Args:
+        module: its parameters and buffers are copied.
+        left_out: names in its state that are not.
+        optimizer: its state is copied.
+    """
+
+    def __init__(
+        self, module: nn.Module, left_out: Collection[str], optimizer: Optimizer
+    ) -> None:
+        self._module, self._optimizer = module, optimizer
+        self._left_out = frozenset(left_out)
+        self._kept: dict[str, Tensor] = {}
+        self._moments: dict[tuple[int, str], Tensor] = {}
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Remember everything as it is now."""
+        state = self._module.state_dict()
+        chosen = {k: v for k, v in state.items() if k not in self._left_out}
+        self._kept = _copied(chosen, self._kept)
+        self._moments = _copied(self._tensors(), self._moments)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put everything back to how it was."""
+        self._module.load_state_dict(self._kept, strict=False)
+        for (index, name), tensor in self._tensors().items():
+            kept = self._moments.get((index, name))
+            if kept is None:  # an optimizer's first step makes its state
+                self._optimizer.state.pop(self._parameters()[index], None)
+            else:
+                tensor.copy_(kept)
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self._optimizer.param_groups for p in group["params"]]
+
+    def _tensors(self) -> dict[tuple[int, str], Tensor]:
+        return {
+            (index, name): value
+            for index, parameter in enumerate(self._parameters())
+            for name, value in self._optimizer.state.get(parameter, {}).items()
+            if isinstance(value, Tensor)
+        }
+
+
+def _copied(now: dict[Key, Tensor], kept: dict[Key, Tensor]) -> dict[Key, Tensor]:
+    """Copies of tensors, in the memory of earlier copies where there are any."""
+    same = now.keys() == kept.keys() and all(
+        now[key].shape == kept[key].shape for key in now
+    )
+    if not same:
+        return {key: tensor.clone() for key, tensor in now.items()}
+    if now:
+        torch._foreach_copy_(list(kept.values()), list(now.values()))
+    return kept
