@@ -165,17 +165,41 @@ class StopAt(L.Callback):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGUSR1, 138),
+        (signal.SIGUSR2, 140),
+    ],
 )
 def test_a_signal_finishes_the_iteration_and_saves(
     train, tmp_path, number, code
 ) -> None:
     stop = f"{{_target_: test_train.StopAt, iteration: 2, number: {int(number)}}}"
+    before = signal.getsignal(number)
     result = train(f"+callbacks.stop_at={stop}")
     path = tmp_path / "outputs/short/checkpoints/last.ckpt"
     assert result.code == code
     assert str(path) in result.err
     assert torch.load(path, weights_only=True)["global_step"] == 3
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_last_iteration_changes_nothing(train, number) -> None:
+    stop = f"{{_target_: test_train.StopAt, iteration: 3, number: {int(number)}}}"
+    assert train(f"+callbacks.stop_at={stop}").code == 0
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_iteration(train, tmp_path) -> None:
+    stop = "{_target_: test_train.StopAt, iteration: 2, number: 2}"
+    result = train(f"+callbacks.a={stop}", f"+callbacks.b={stop}")
+    path = tmp_path / "outputs/short/checkpoints/last.ckpt"
+    assert result.code == 130
+    assert "interrupted in iteration 3" in result.err
+    assert str(path) in result.err
+    assert torch.load(path, weights_only=True)["global_step"] == 2
 
 
 class NaNCritic(torch.nn.Module):
@@ -202,7 +226,7 @@ def test_a_critic_gone_wrong_ends_the_run_with_a_checkpoint(
     (folder / "own.yaml").write_text(
         f"_target_: test_train.NaNCritic\ncalls: {calls}\nwidth: 1\n"
     )
-    settings = ("penalty=none", "objective=nonsaturating", f"bridge={bridge}")
+    settings = ("penalty=r1", "objective=nonsaturating", f"bridge={bridge}")
     result = train("--config-dir", "mine", "discriminator=own", *settings)
     path = tmp_path / "outputs/short/checkpoints/last.ckpt"
     assert result.code == 1
@@ -210,6 +234,23 @@ def test_a_critic_gone_wrong_ends_the_run_with_a_checkpoint(
     assert "nan" in result.err.lower()
     assert torch.load(path, weights_only=True)["global_step"] == 2
     assert (tmp_path / "outputs/short/summary.json").exists()
+
+
+def test_an_iteration_that_is_not_finite_can_be_skipped(train, tmp_path) -> None:
+    folder = tmp_path / "mine" / "discriminator"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text(
+        "_target_: test_train.NaNCritic\ncalls: 9\nwidth: 1\n"
+    )
+    settings = ("penalty=r1", "objective=nonsaturating", "on_nonfinite=skip")
+    result = train("--config-dir", "mine", "discriminator=own", *settings)
+    assert result.code == 0, result.err
+    assert "skipped iterations" in result.out
+    summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
+    assert (summary["iterations"], summary["skipped"]) == (4, 2)
+    events = EventAccumulator(str(tmp_path / "outputs/short/tensorboard")).Reload()
+    counted = [e.value for e in events.Scalars("nonfinite/skipped_iterations")]
+    assert counted == [0, 0, 1, 2]
 
 
 @pytest.mark.slow
