@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Access
 
 
@@ -52,10 +53,16 @@ class Critic:
             all. It changes memory and speed, never the answer, if `function` treats
             samples independently.
 
+    Attributes:
+        processes: those that ask together, each about its own rows of a batch; the
+            queries of all of them are counted, and the budget is theirs.
+
     Raises:
         ValueError: `budget` or `chunk_size` is below 1.
         TypeError: `access` is not an `Access`.
     """
+
+    processes: Processes = ALONE
 
     def __init__(
         self,
@@ -134,7 +141,7 @@ class Critic:
         leading = samples.shape[: num_query_dims + 1]
         flat = samples.flatten(0, num_query_dims)
         context = [self._over_queries(tensor, leading) for tensor in self.context]
-        self._spend(len(flat))
+        self._spend(len(flat) * self.processes.size)
         if self.access is Access.SCORES:
             with torch.no_grad():
                 losses = self._in_chunks(flat.detach(), context).detach()

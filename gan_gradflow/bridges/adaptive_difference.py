@@ -113,13 +113,14 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
             return
         # Neighbours in the batch take different directions, for coordinates differ.
         row = torch.arange(len(x), device=x.device)
-        number = row % len(directions)
+        number = (row + self.processes.rank * len(x)) % len(directions)
         shift = step * directions[number, row]
         missing = [j for j in _OFFSETS if j not in scores]
         answers = wide(critic(torch.stack([x + j * shift for j in missing]), 1))
         line = {j: seen[number, row] for j, seen in scores.items()}
         line |= dict(zip(missing, answers, strict=True))
-        ratio = _best_ratio(torch.stack([line[j] for j in _OFFSETS]), self.central)
+        lines = self.processes.gather(torch.stack([line[j] for j in _OFFSETS]), dim=1)
+        ratio = _best_ratio(lines, self.central)
         self._move_to(step * min(max(ratio, 1 / _FACTOR), _FACTOR))
 
     @torch.no_grad()

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from gan_gradflow.critic import Critic
+from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Access, Emission
 
 
@@ -73,9 +74,15 @@ class Traits:
 
 
 class GradientBridge(nn.Module, ABC):
-    """A differentiable function from an emission to the critic's loss for each sample."""
+    """A differentiable function from an emission to the critic's loss for each sample.
+
+    Attributes:
+        processes: those that hold the batch together, of which the emission has this
+            one's rows; see `share_with`.
+    """
 
     traits: Traits
+    processes: Processes = ALONE
 
     def forward(self, critic: Critic, emission: Emission) -> Float[Tensor, " batch"]:
         """The critic's losses, carrying the estimated gradient back to the emission.
@@ -101,6 +108,17 @@ class GradientBridge(nn.Module, ABC):
     def queries_per_sample(self, dim: int) -> int:
         """Queries that one call spends on each sample of `dim` elements."""
 
+    def share_with(self, processes: Processes) -> None:
+        """Let emissions be one process's rows of a batch that several hold together.
+
+        Every process then has to call the bridge, with the same random seed and as many
+        rows; draws, statistics and all that the bridge learns are those of the whole
+        batch.
+        """
+        for module in self.modules():
+            if hasattr(module, "processes"):  # a baseline, a network that learns, ...
+                module.processes = processes  # type: ignore[assignment]
+
     def take(self, num_draws: int) -> None:  # noqa: ARG002
         """Take so many independent draws for each sample, from the next call on.
 
@@ -115,7 +133,7 @@ class GradientBridge(nn.Module, ABC):
     def samples(self, emission: Emission) -> Tensor:
         """The samples that an emission stands for: what a trained generator is used for."""
         if isinstance(emission, Distribution):
-            return emission.sample()
+            return self.processes.drawn(emission, lambda whole: whole.sample(), 0)
         return emission.detach()
 
     def exposed(self, emission: Emission) -> Tensor:
@@ -162,20 +180,21 @@ class GradientBridge(nn.Module, ABC):
             )
 
 
-def pathwise(emission: Emission, bridge: str) -> Tensor:
+def pathwise(emission: Emission, bridge: GradientBridge) -> Tensor:
     """The samples of an emission, with the graph to its parameters.
 
     Raises:
-        ValueError: draws of the distribution carry no graph; the message names `bridge`.
+        ValueError: draws of the distribution carry no graph; the message names the bridge.
     """
     if not isinstance(emission, Distribution):
         return emission
     if not emission.has_rsample:
         raise ValueError(
-            f"{bridge} cannot differentiate draws from {type(emission).__name__}, which "
-            "has no reparameterised sample; choose score_function"
+            f"{type(bridge).__name__} cannot differentiate draws from "
+            f"{type(emission).__name__}, which has no reparameterised sample; choose "
+            "score_function"
         )
-    return emission.rsample()
+    return bridge.processes.drawn(emission, lambda whole: whole.rsample(), 0)
 
 
 def rows(samples: Float[Tensor, "batch *event"]) -> Float[Tensor, "batch dim"]:

@@ -20,6 +20,7 @@ from torch.distributions import Distribution
 from gan_gradflow.bridges.base import rows, wide
 from gan_gradflow.bridges.distributions import parameters_of
 from gan_gradflow.bridges.small_network import SmallNetwork
+from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Emission
 
 
@@ -30,7 +31,10 @@ class Baseline(nn.Module, ABC):
         reserved: leading groups that the baseline keeps for itself; they weigh nothing.
         least_groups: the fewest groups that leave something to weigh.
         weighs_by_length: it asks for the squared length of each draw's score function.
+        processes: those that share the batch; what a baseline learns is the same on all.
     """
+
+    processes: Processes = ALONE
 
     reserved = 0
     least_groups = 1
@@ -202,7 +206,7 @@ class MovingAverageBaseline(Baseline):
         emission: Emission,  # noqa: ARG002
     ) -> None:
         """Take the mean score of a call into the average."""
-        mean = scores.detach().mean().to(self.total)
+        mean = self.processes.mean(scores.detach().mean().to(self.total))
         self.total.lerp_(mean, 1 - self.decay)
         self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
 

@@ -24,6 +24,7 @@ from gan_gradflow.bridges.base import GradientBridge, wide
 from gan_gradflow.bridges.distributions import parameters_of
 from gan_gradflow.bridges.small_network import SmallNetwork
 from gan_gradflow.critic import Critic
+from gan_gradflow.processes import Processes
 from gan_gradflow.types import Emission
 
 
@@ -119,9 +120,13 @@ class ControlVariateBridge(GradientBridge):
         self.network.step(torch.autograd.grad(mean, weights, retain_graph=True)[0])
 
 
-def smoothed(mean: Tensor, num_draws: int, sigma: float) -> Relaxation:
+def smoothed(
+    mean: Tensor, num_draws: int, sigma: float, processes: Processes
+) -> Relaxation:
     """Draws of a Gaussian around a tensor: z = b, and z~ = b held fixed."""
-    noise = torch.randn(num_draws, *mean.shape, dtype=mean.dtype, device=mean.device)
+    shape = processes.whole(mean).shape
+    noise = torch.randn(num_draws, *shape, dtype=mean.dtype, device=mean.device)
+    noise = processes.own(noise, dim=1)
     centre = wide(mean)
     free = flat(centre + sigma * noise)
     # The gradient of log p(b) in the mean is noise / sigma.
@@ -130,9 +135,11 @@ def smoothed(mean: Tensor, num_draws: int, sigma: float) -> Relaxation:
     return Relaxation(draws, log_prob, free, free.detach(), [mean])
 
 
-def reparameterised(distribution: Distribution, num_draws: int) -> Relaxation:
+def reparameterised(
+    distribution: Distribution, num_draws: int, processes: Processes
+) -> Relaxation:
     """Draws that are functions of noise: z = b, and z~ = b held fixed."""
-    moved = distribution.rsample((num_draws,))
+    moved = processes.drawn(distribution, lambda whole: whole.rsample((num_draws,)), 1)
     draws = moved.detach()
     free = flat(wide(moved))
     log_prob = distribution.log_prob(draws)

@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gan_gradflow.processes import ALONE, Processes
+
 _BLOCK_ELEMENTS = 2**20
 
 
@@ -55,13 +57,24 @@ class Directions(ABC):
         )
 
     def blocks(
-        self, like: Float[Tensor, "batch *event"]
+        self, like: Float[Tensor, "batch *event"], processes: Processes = ALONE
     ) -> Iterator[Float[Tensor, "directions batch *event"]]:
-        """All directions, in blocks of at most about a million elements."""
+        """All directions, in blocks of at most about a million elements.
+
+        Args:
+            like: the samples that the directions start from.
+            processes: those that share the batch, of which `like` is one's rows.
+        """
+        whole = processes.whole(like)
         num_directions = self.count(like[0].numel())
-        size = directions_per_block(like)
+        size = self.per_block(whole)
         for start in range(0, num_directions, size):
-            yield self.draw(start, min(start + size, num_directions), like)
+            stop = min(start + size, num_directions)
+            yield processes.own(self.draw(start, stop, whole), dim=1)
+
+    def per_block(self, like: Float[Tensor, "batch *event"]) -> int:
+        """How many directions are drawn at once."""
+        return directions_per_block(like)
 
 
 def directions_per_block(like: Float[Tensor, "batch *event"]) -> int:
@@ -184,11 +197,9 @@ class OrthonormalDirections(_RandomDirections):
             )
         return self.num_directions
 
-    def blocks(
-        self, like: Float[Tensor, "batch *event"]
-    ) -> Iterator[Float[Tensor, "directions batch *event"]]:
-        """One block: a frame for each sample."""
-        yield self.draw(0, self.count(like[0].numel()), like)
+    def per_block(self, like: Float[Tensor, "batch *event"]) -> int:  # noqa: ARG002
+        """All: a frame for each sample."""
+        return self.num_directions
 
     def draw(
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]

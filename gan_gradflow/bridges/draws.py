@@ -177,8 +177,11 @@ class QuasiMonteCarloDraws(Draws):
         """The distribution's quantiles at Sobol points."""
         seed = int(torch.randint(2**62, ()))
         device = parameters_of(distribution)[0].device
-        uniforms = _scrambled(shape, uniforms_for(distribution), device, seed)
-        return from_uniforms(distribution, uniforms)
+        numbers = uniforms_for(distribution)
+        batch_dims = len(distribution.batch_shape)
+        flat = torch.Size((prod(numbers[:batch_dims]), *numbers[batch_dims:]))
+        uniforms = _scrambled(shape, flat, device, seed)
+        return from_uniforms(distribution, uniforms.view(*shape, *numbers))
 
 
 def _gaussian(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:

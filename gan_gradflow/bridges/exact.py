@@ -34,7 +34,7 @@ class ExactBridge(GradientBridge):
         self, critic: Critic, emission: Emission
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """The losses, which are their own proxy."""
-        losses = critic(pathwise(emission, "ExactBridge"))
+        losses = critic(pathwise(emission, self))
         return losses, losses
 
     def queries_per_sample(self, dim: int) -> int:  # noqa: ARG002

@@ -133,7 +133,7 @@ class FiniteDifferenceBridge(GradientBridge):
     def _central(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         dim, num_scores = x[0].numel(), 0
         total = pull = torch.zeros((), device=x.device)
-        for u in self.directions.blocks(x):
+        for u in self.directions.blocks(x, self.processes):
             shift = step * u
             above, below = wide(critic(torch.stack([x + shift, x - shift]), 2))
             if num_scores == 0:
@@ -145,7 +145,7 @@ class FiniteDifferenceBridge(GradientBridge):
 
     def _forward(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         losses, pull = wide(critic(x)), torch.zeros((), device=x.device)
-        for number, u in enumerate(self.directions.blocks(x)):
+        for number, u in enumerate(self.directions.blocks(x, self.processes)):
             scores = wide(critic(x + step * u, num_query_dims=1))
             if number == 0:
                 here = losses.expand_as(scores)

@@ -79,7 +79,9 @@ class GumbelSoftmaxBridge(GradientBridge):
         base = two_valued(emission, "GumbelSoftmaxBridge")
         logits = wide(base.logits)
         tiny = torch.finfo(logits.dtype).eps
-        uniforms = torch.rand_like(logits).clamp(tiny, 1 - tiny)
+        shape = self.processes.whole(logits).shape
+        uniforms = torch.rand(shape, dtype=logits.dtype, device=logits.device)
+        uniforms = self.processes.own(uniforms).clamp(tiny, 1 - tiny)
         if isinstance(base, Bernoulli):
             soft = ((logits + uniforms.logit()) / self.temperature).sigmoid()
             hard = soft > 0.5

@@ -112,7 +112,7 @@ class ImplicitBridge(GradientBridge):
             SolutionError: the solver's answer does not solve the equation.
             ValueError: shapes do not fit.
         """
-        losses = critic(self.solved(pathwise(emission, "ImplicitBridge")))
+        losses = critic(self.solved(pathwise(emission, self)))
         return losses, losses
 
     def figures(self) -> dict[str, float]:
@@ -126,7 +126,7 @@ class ImplicitBridge(GradientBridge):
     @torch.no_grad()
     def samples(self, emission: Emission) -> Tensor:
         """What the critic sees of the solution; the emission itself does not cross."""
-        return self.solved(pathwise(emission, "ImplicitBridge"))
+        return self.solved(pathwise(emission, self))
 
     def generator_parameters(self) -> Iterator[nn.Parameter]:
         """The equation's own, such as an equilibrium layer's weights."""

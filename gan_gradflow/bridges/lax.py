@@ -50,9 +50,9 @@ class LAXBridge(ControlVariateBridge):
             ValueError: the distribution has no reparameterised samples.
         """
         if not isinstance(emission, Distribution):
-            return smoothed(emission, self.num_draws, self.sigma)
+            return smoothed(emission, self.num_draws, self.sigma, self.processes)
         if emission.has_rsample:
-            return reparameterised(emission, self.num_draws)
+            return reparameterised(emission, self.num_draws, self.processes)
         raise ValueError(
             f"LAXBridge needs draws that are functions of noise, and those of "
             f"{type(emission).__name__} are not; choose relax for a Bernoulli or a "

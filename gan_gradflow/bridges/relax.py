@@ -23,6 +23,7 @@ from gan_gradflow.bridges.control_variate import (
     smoothed,
 )
 from gan_gradflow.bridges.distributions import base_of
+from gan_gradflow.processes import Processes
 from gan_gradflow.types import Access, Emission
 
 
@@ -55,28 +56,29 @@ class RELAXBridge(ControlVariateBridge):
         Raises:
             ValueError: no relaxation of the distribution is known.
         """
+        num_draws, processes = self.num_draws, self.processes
         if not isinstance(emission, Distribution):
-            return smoothed(emission, self.num_draws, self.sigma)
+            return smoothed(emission, num_draws, self.sigma, processes)
         base = base_of(emission)
         if isinstance(base, Bernoulli):
-            return _bernoulli(base, self.num_draws)
+            return _bernoulli(base, num_draws, processes)
         if isinstance(base, Categorical | OneHotCategorical):
-            return _categorical(base, self.num_draws)
+            return _categorical(base, num_draws, processes)
         if emission.has_rsample:
-            return reparameterised(emission, self.num_draws)
+            return reparameterised(emission, num_draws, processes)
         raise ValueError(
             f"RELAXBridge knows no relaxation of {type(base).__name__}; emit a Bernoulli "
             "or a categorical, or choose score_function"
         )
 
 
-def _bernoulli(base: Bernoulli, num_draws: int) -> Relaxation:
+def _bernoulli(base: Bernoulli, num_draws: int, processes: Processes) -> Relaxation:
     logits = wide(base.logits)
-    free = logits + _logistic(num_draws, logits)
+    free = logits + _logistic(num_draws, logits, processes)
     hard = (free > 0).detach()
     # Given b, the odds of z~ are 1 + e^noise / (1 - p) if b is 1, else one over
     # 1 + e^noise / p; and -log(1 - p) is softplus(logits).
-    noise = _logistic(num_draws, logits)
+    noise = _logistic(num_draws, logits, processes)
     above = softplus(noise + softplus(logits))
     below = -softplus(noise + softplus(-logits))
     bound = torch.where(hard, above, below)
@@ -85,14 +87,16 @@ def _bernoulli(base: Bernoulli, num_draws: int) -> Relaxation:
     return Relaxation(draws, log_prob, flat(free), flat(bound), [base.logits])
 
 
-def _categorical(base: Categorical | OneHotCategorical, num_draws: int) -> Relaxation:
+def _categorical(
+    base: Categorical | OneHotCategorical, num_draws: int, processes: Processes
+) -> Relaxation:
     # Normalised here, so that the pull is one on logits that need not be.
     logits = wide(base.logits).log_softmax(-1)
-    free = logits - _log_exponential(num_draws, logits)
+    free = logits - _log_exponential(num_draws, logits, processes)
     chosen = free.detach().argmax(-1)
     hard = one_hot(chosen, logits.shape[-1]).bool()
     # The largest z is a standard Gumbel; each other one is cut off there.
-    noise = _log_exponential(num_draws, logits)
+    noise = _log_exponential(num_draws, logits, processes)
     top = noise.gather(-1, chosen.unsqueeze(-1))
     bound = torch.where(hard, -top, -torch.logaddexp(noise - logits, top))
     log_prob = flat(hard * logits).sum(-1)
@@ -101,15 +105,16 @@ def _categorical(base: Categorical | OneHotCategorical, num_draws: int) -> Relax
     return Relaxation(draws, log_prob, flat(free), flat(bound), [base.logits])
 
 
-def _uniforms(num_draws: int, like: Tensor) -> Tensor:
-    numbers = torch.rand(num_draws, *like.shape, dtype=like.dtype, device=like.device)
+def _uniforms(num_draws: int, like: Tensor, processes: Processes) -> Tensor:
+    shape = processes.whole(like).shape
+    numbers = torch.rand(num_draws, *shape, dtype=like.dtype, device=like.device)
     tiny = torch.finfo(like.dtype).eps
-    return numbers.clamp(tiny, 1 - tiny)
+    return processes.own(numbers, dim=1).clamp(tiny, 1 - tiny)
 
 
-def _logistic(num_draws: int, like: Tensor) -> Tensor:
-    return _uniforms(num_draws, like).logit()
+def _logistic(num_draws: int, like: Tensor, processes: Processes) -> Tensor:
+    return _uniforms(num_draws, like, processes).logit()
 
 
-def _log_exponential(num_draws: int, like: Tensor) -> Tensor:
-    return (-_uniforms(num_draws, like).log()).log()
+def _log_exponential(num_draws: int, like: Tensor, processes: Processes) -> Tensor:
+    return (-_uniforms(num_draws, like, processes).log()).log()

@@ -113,7 +113,9 @@ class ScoreFunctionBridge(GradientBridge):
     ) -> tuple[Tensor, Tensor]:
         require_log_prob(emission)
         with torch.no_grad():
-            draws = self.draws.sample(self._shape, emission)
+            draws = self.processes.drawn(
+                emission, lambda whole: self.draws.sample(self._shape, whole), 2
+            )
         scores = wide(critic(draws, num_query_dims=2))
         log_prob = emission.log_prob(draws)
         weighs = self.baseline.weighs_by_length
@@ -166,7 +168,7 @@ class ScoreFunctionBridge(GradientBridge):
 
     def _seeds(self, mean: Tensor) -> list[tuple[int, int]]:
         groups, members = self._shape
-        size = max(1, directions_per_block(mean) // members)
+        size = max(1, directions_per_block(self.processes.whole(mean)) // members)
         counts = [min(size, groups - start) for start in range(0, groups, size)]
         seeds = torch.randint(2**62, (len(counts),)).tolist()
         return list(zip(counts, seeds, strict=True))
@@ -175,8 +177,10 @@ class ScoreFunctionBridge(GradientBridge):
         self, mean: Tensor, seeds: list[tuple[int, int]]
     ) -> Iterator[Float[Tensor, "groups members batch *event"]]:
         members = self.draws.members(self.num_draws)
+        whole = self.processes.whole(mean)
         for count, seed in seeds:
-            yield self.draws.noise((count, members), mean, seed)
+            noise = self.draws.noise((count, members), whole, seed)
+            yield self.processes.own(noise, dim=2)
 
 
 def _lengths(

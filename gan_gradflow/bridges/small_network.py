@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gan_gradflow.processes import ALONE, Processes
+
 _BETAS = (0.9, 0.999)
 _STATE = ("weights", "first_moment", "second_moment")
 
@@ -28,6 +30,7 @@ class SmallNetwork(nn.Module):
         ValueError: a number is out of range.
     """
 
+    processes: Processes = ALONE
     weights: Tensor
     first_moment: Tensor
     second_moment: Tensor
@@ -84,9 +87,9 @@ class SmallNetwork(nn.Module):
 
     @torch.no_grad()
     def step(self, gradient: Float[Tensor, " n"]) -> None:
-        """One step of Adam."""
+        """One step of Adam, along the mean gradient of the processes."""
         self.steps += 1
-        gradient = gradient.to(self.weights)
+        gradient = self.processes.mean(gradient.to(self.weights))
         self.first_moment.lerp_(gradient, 1 - _BETAS[0])
         self.second_moment.lerp_(gradient**2, 1 - _BETAS[1])
         first = self.first_moment / (1 - _BETAS[0] ** self.steps)

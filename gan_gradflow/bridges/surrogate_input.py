@@ -115,7 +115,7 @@ class SurrogateInputBridge(GradientBridge):
         self, critic: Critic, emission: Emission
     ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
         """The losses of surrogates, which are their own proxy."""
-        surrogates = self._surrogates(_samples(emission), self.num_draws)
+        surrogates = self._surrogates(emission, self.num_draws)
         losses = critic(surrogates, num_query_dims=1).mean(0)
         return losses, losses
 
@@ -126,7 +126,7 @@ class SurrogateInputBridge(GradientBridge):
     @torch.no_grad()
     def exposed(self, emission: Emission) -> Tensor:
         """One surrogate for each sample; the discriminator trains on these."""
-        return self._surrogates(_samples(emission), num_draws=1)[0]
+        return self._surrogates(emission, num_draws=1)[0]
 
     def moments(self, emission: Emission) -> list[Moments]:
         """All that crosses: the statistics of the batch, or of each group of classes.
@@ -134,7 +134,7 @@ class SurrogateInputBridge(GradientBridge):
         Raises:
             ValueError: samples are not finite or too few, or labels are missing.
         """
-        parts, _ = self._parts(_samples(emission))
+        parts, _ = self._parts(self._samples(emission))
         return [self.statistics(part) for part in parts]
 
     def affine_fit(
@@ -160,9 +160,18 @@ class SurrogateInputBridge(GradientBridge):
         left = centred - inputs @ torch.linalg.lstsq(inputs, centred).solution
         return AffineFit(_explained(left, centred), _explained(left, gradient) ** 0.5)
 
+    def _samples(self, emission: Emission) -> Float[Tensor, "whole_batch *event"]:
+        """The samples of all processes: the statistics are those of the whole batch."""
+        samples = self.processes.gather(pathwise(emission, self))
+        if not torch.compiler.is_compiling():
+            _require_finite(samples)
+        return samples
+
     def _surrogates(
-        self, samples: Float[Tensor, "batch *event"], num_draws: int
+        self, emission: Emission, num_draws: int
     ) -> Float[Tensor, "draws batch *event"]:
+        """Surrogates of the whole batch, of which this process's rows are returned."""
+        samples = self._samples(emission)
         parts, order = self._parts(samples)
         drawn = []
         # Autocast would lower the precision of the products that make a covariance.
@@ -176,7 +185,8 @@ class SurrogateInputBridge(GradientBridge):
         surrogates = torch.cat(drawn, dim=1)
         if order is not None:
             surrogates = surrogates[:, order.argsort()]
-        return surrogates.to(samples.dtype).view(num_draws, *samples.shape)
+        surrogates = surrogates.to(samples.dtype).view(num_draws, *samples.shape)
+        return self.processes.own(surrogates, dim=1)
 
     def _parts(
         self, samples: Float[Tensor, "batch *event"]
@@ -191,25 +201,23 @@ class SurrogateInputBridge(GradientBridge):
                 "generator (generator=conditional_dcgan), call "
                 "bridge.given(labels)(critic, emission), or set per_class to false"
             )
-        if len(self._labels) != len(samples):
+        labels = self.processes.gather(self._labels)
+        if len(labels) != len(samples):
             raise ValueError(
-                f"{len(self._labels)} labels were given for a batch of {len(samples)}; "
+                f"{len(labels)} labels were given for a batch of {len(samples)}; "
                 "give one for each sample"
             )
-        groups = _groups(self._labels, self.statistics.least_samples(flat.shape[1]))
+        groups = _groups(labels, self.statistics.least_samples(flat.shape[1]))
         return [flat[group] for group in groups], torch.cat(groups)
 
 
-def _samples(emission: Emission) -> Tensor:
-    emission = pathwise(emission, "SurrogateInputBridge")
-    if not torch.compiler.is_compiling():
-        bad = int((~rows(emission).isfinite().all(1)).sum())
-        if bad:
-            raise ValueError(
-                f"{bad} of {len(emission)} emitted samples hold NaN or infinite numbers, "
-                "so the batch has no statistics; look for a diverged generator"
-            )
-    return emission
+def _require_finite(samples: Float[Tensor, "batch *event"]) -> None:
+    bad = int((~rows(samples).isfinite().all(1)).sum())
+    if bad:
+        raise ValueError(
+            f"{bad} of {len(samples)} emitted samples hold NaN or infinite numbers, "
+            "so the batch has no statistics; look for a diverged generator"
+        )
 
 
 def _explained(left: Float[Tensor, "..."], whole: Float[Tensor, "..."]) -> float:

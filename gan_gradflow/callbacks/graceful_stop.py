@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 import lightning as L
-import torch
 
+from gan_gradflow.modules.adversarial import NonFiniteError
 from gan_gradflow.modules.checkpoint_io import FINAL, DurableCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,7 @@ class GracefulStop(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """If any process was asked to stop, all stop."""
-        number = self._flag
-        if trainer.world_size > 1:
-            flag = torch.tensor(number, device=pl_module.device)
-            number = int(trainer.strategy.reduce(flag, reduce_op="max"))
+        number = pl_module.processes.largest(self._flag, pl_module.device)
         if number and self.received is None:
             self.received = signal.Signals(number)
             trainer.should_stop = True
@@ -73,8 +70,9 @@ class GracefulStop(L.Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Save the last state, if it is whole and no other process is waited for."""
-        if trainer.training and pl_module.is_whole and trainer.world_size == 1:
+        """Save the last state, if it is whole and all processes are here to do it."""
+        together = trainer.world_size == 1 or isinstance(exception, NonFiniteError)
+        if trainer.training and pl_module.is_whole and together:
             self._save(trainer)
         self._give_back()
 

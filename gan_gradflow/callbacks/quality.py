@@ -88,13 +88,22 @@ class QualityReport(L.Callback):
         self.latest = state_dict["latest"]
 
     def measure(self, pl_module: L.LightningModule) -> dict[str, float]:
-        """The figures of the averaged generator as it is now."""
+        """The figures of the averaged generator as it is now.
+
+        Every process draws its part of the fakes; the first one measures all of them.
+        """
         latents = torch.randn(
             self.metric.num_samples,
             pl_module.generator.latent_dim,
             generator=torch.Generator().manual_seed(self.seed),
         ).to(pl_module.device)
-        return self.metric(pl_module.generator.sample(latents, averaged=True))
+        processes = pl_module.processes
+        # Equal parts for all: the first latents once more, where they do not divide.
+        padding = latents[: -len(latents) % processes.size]
+        part = processes.own(torch.cat([latents, padding]))
+        fakes = processes.gather(pl_module.generator.sample(part, averaged=True))
+        figures = self.metric(fakes[: len(latents)]) if processes.rank == 0 else {}
+        return processes.from_first(figures)
 
     def _keep(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         named = {f"quality/{name}": value for name, value in self.latest.items()}

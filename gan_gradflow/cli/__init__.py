@@ -66,6 +66,10 @@ def main() -> None:
 def _run(command: str, arguments: list[str]) -> int:
     from gan_gradflow.cli.errors import run_and_explain
 
+    if command == "train":
+        from gan_gradflow.cli.launching import name_after_job
+
+        arguments = name_after_job(arguments)
     app = importlib.import_module(f"gan_gradflow.cli.{command}").app
     return run_and_explain(command, app, arguments)
 

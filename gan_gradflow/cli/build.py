@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from hydra.utils import get_class, instantiate
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -16,6 +17,7 @@ from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel
 from gan_gradflow.cli.bridges import names_of
 from gan_gradflow.cli.errors import ConfigError, root_cause
+from gan_gradflow.cli.launching import synchronises_batch_norm
 from gan_gradflow.modules.adversarial import AdversarialModule, DeadEndError
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.generator import GeneratorModule
@@ -155,9 +157,16 @@ def build_trainer(
         first: iterations that are done already; TensorBoard forgets later ones.
     """
     logger = _build_logger(config, first) if config["logger"] else False
+    settings: dict[str, Any] = {}
+    if SLURMEnvironment.detect():
+        # We requeue by ourselves, at the end of an iteration.
+        settings["plugins"] = [SLURMEnvironment(auto_requeue=False)]
     try:
         return instantiate(config["trainer"], _convert_="all")(
-            callbacks=callbacks, logger=logger
+            callbacks=callbacks,
+            logger=logger,
+            sync_batchnorm=synchronises_batch_norm(config["trainer"]),
+            **settings,
         )
     except Exception as error:
         raise ConfigError(f"trainer: {root_cause(error)}") from error

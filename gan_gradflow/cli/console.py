@@ -16,6 +16,8 @@ def quiet_libraries() -> None:
     """Let Lightning's warnings through once, and its announcements not at all."""
     # Lightning 2.6 asks torch's tree utilities in a way that newer torch calls old.
     warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated", FutureWarning)
+    # Whether a job was started as it has to be is checked by ourselves.
+    warnings.filterwarnings("ignore", "The `srun` command is available")
     # Checkpoints are meant to hold the state after the iteration.
     warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization")
     # It is the run's own, when a run goes on.
@@ -27,15 +29,21 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def kept_log(path: Path) -> Iterator[None]:
-    """Inside, what is logged goes to the terminal and to a file."""
+def kept_log(path: Path, rank: int) -> Iterator[None]:
+    """Inside, what is logged goes to the terminal and to a file.
+
+    Of several processes the first one tells all; the others tell of errors, and who they
+    are.
+    """
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    form = logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    file = logging.FileHandler(path)
+    who = f"process {rank}: " if rank else ""
+    form = logging.Formatter(f"%(asctime)s  {who}%(message)s", datefmt="%H:%M:%S")
+    file = logging.FileHandler(path, delay=rank > 0)
     root.handlers[:] = [logging.StreamHandler(sys.stdout), file]
     for handler in root.handlers:
         handler.setFormatter(form)
+        handler.setLevel(logging.ERROR if rank else logging.NOTSET)
     root.setLevel(logging.INFO)
     try:
         yield

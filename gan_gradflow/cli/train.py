@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.cli import CONFIG_DIR, launching
 from gan_gradflow.cli.errors import ConfigError, RunError, checking
 from gan_gradflow.cli.resume import (
     ABOUT_RESUMING,
@@ -120,11 +120,7 @@ def train(
             f"trainer.precision is {config['trainer']['precision']}, in which a pull "
             "underflows; use bf16-mixed or 32-true"
         )
-    if config["trainer"].get("devices") not in (1, "1"):
-        raise ConfigError(
-            f"trainer.devices is {config['trainer'].get('devices')!r}, and this version "
-            "trains in one process; use trainer.devices=1"
-        )
+    num_processes, rank = launching.check_processes(config), launching.rank()
     run_dir = Path(config["run_dir"])
     if going_on is None and (run_dir / "checkpoints").exists():
         raise ConfigError(
@@ -138,16 +134,22 @@ def train(
     callbacks = build.build_callbacks(config, datamodule)
     first = 0 if going_on is None else going_on.iteration
     trainer = build.build_trainer(config, callbacks, first)
-    save_config(config, going_on, module)
+    if rank == 0:
+        save_config(config, going_on, module)
+    launching.repeat_command("train")
     started = time.monotonic()
-    with kept_log(run_dir / "train.log"):
+    launching.end_with_the_first()
+    with kept_log(run_dir / "train.log", rank):
         log.info("training in %s", run_dir)
+        if num_processes > 1:
+            log.info(launching.description(config, num_processes))
         tell(going_on)
         failure = _fit(trainer, module, datamodule, going_on)
     summary = summarise(config, trainer, module, time.monotonic() - started)
     summary = {"finished": failure is None, **summary}
-    (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print_summary(summary)
+    if rank == 0:
+        (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        print_summary(summary)
     if failure is not None:
         raise failure
     return summary
@@ -178,6 +180,15 @@ def _fit(
             raise
         done = f"interrupted in iteration {trainer.global_step + 1}"
         return RunError(f"{done}; {_saved(stop)}", code=130)
+    except RuntimeError as error:
+        if not launching.lost_another(error):
+            raise
+        return RunError(
+            f"another process ended in iteration {trainer.global_step + 1}, and its "
+            "message says why; the last checkpoint stands"
+        )
+    finally:
+        launching.end_others(trainer)
     if stop and stop.received and trainer.global_step < trainer.max_steps:
         done = f"{stop.received.name} after iteration {trainer.global_step}"
         return RunError(f"{done}; {_saved(stop)}", code=128 + stop.received)

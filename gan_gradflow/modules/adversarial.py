@@ -6,13 +6,17 @@
 2. Generator: losses = bridge(critic, generator(latents)); the mean is what it lowers. The
    critic is the discriminator behind the channel.
 
-In each phase only that player's parameters and buffers change. Everything random in
-iteration t follows from (seed, t, rank), so a run that resumes at t goes on as it would
-have gone.
+In each phase only that player's parameters and buffers change. Everything random in a
+phase of iteration t follows from (seed, t, phase) and a row's place in the batch of all
+processes, so a run that resumes at t goes on as it would have gone, and half a batch on
+each of two processes is the whole batch on one. (Not so what networks and channels draw
+for themselves, as in dropout: that differs by process.)
 """
 
+import contextlib
 import logging
 import math
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import lightning as L
@@ -37,6 +41,7 @@ from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.modules.query_plan import FixedQueries, QueryPlan
 from gan_gradflow.modules.random_state import random_states, set_random_state
 from gan_gradflow.modules.snapshot import Snapshot
+from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Access, Emission
 
 log = logging.getLogger(__name__)
@@ -102,6 +107,8 @@ class AdversarialModule(L.LightningModule):
             ("loss/generator", "loss/discriminator"), torch.tensor(torch.nan)
         )
         self._random: dict[str, Any] | None = None  # of the checkpoint, until the start
+        self.processes = ALONE
+        self._times_by_itself = 0
         self.critic = Critic(
             self.generator_losses,
             access=self.bridge.traits.access if access is None else access,
@@ -135,17 +142,21 @@ class AdversarialModule(L.LightningModule):
         self, fakes: Shaped[Tensor, "n *event"], *context: Tensor
     ) -> Float[Tensor, " n"]:
         """The generator's loss for each sample, as the discriminator receives it."""
-        received = self.channel(fakes)
-        if self.bridge.traits.passes_straight_through:
-            received = passed_through(received, fakes)
-        return self.discriminator.generator_losses(received, *context)
+        with self._by_itself():
+            received = self.channel(fakes)
+            if self.bridge.traits.passes_straight_through:
+                received = passed_through(received, fakes)
+            return self.discriminator.generator_losses(received, *context)
 
     @torch.no_grad()
     def received_reals(
         self, reals: Shaped[Tensor, "n *event"]
     ) -> Shaped[Tensor, "n *received"]:
         """Reals as the discriminator receives them."""
-        return self.channel(reals) if self.channel.on_reals else reals
+        if not self.channel.on_reals:
+            return reals
+        with self._by_itself():
+            return self.channel(reals)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         """The generator's optimizer and schedule, then the discriminator's."""
@@ -154,6 +165,14 @@ class AdversarialModule(L.LightningModule):
             *(player.configure_optimizers() for player in players), strict=True
         )
         return list(optimizers), list(schedules)
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Share the batch with the other processes."""
+        self.processes = Processes(self.global_rank, self.trainer.world_size)
+        self.critic.processes = self.processes
+        self.discriminator.penalty.processes = self.processes
+        self.query_plan.processes = self.processes
+        self.bridge.share_with(self.processes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration, or none of it."""
@@ -178,19 +197,21 @@ class AdversarialModule(L.LightningModule):
     def _play(
         self, batch: Batch, for_generator: Optimizer, for_discriminator: Optimizer
     ) -> None:
-        iteration, rank = self.global_step, self.global_rank
-        seed_draws(seed_for(self.seed, "draws", iteration, rank), self.device)
+        iteration, self._times_by_itself = self.global_step, 0
         latents = iteration_latents(
             self.seed,
             iteration,
             shape=(self.n_critic + 1, len(batch.reals[0]), self.generator.latent_dim),
-            rank=rank,
-            world_size=self.trainer.world_size,
+            rank=self.processes.rank,
+            world_size=self.processes.size,
         ).to(self.device)
         labels = self._labels(batch)
         scalars: dict[str, Tensor] = {}
-        for seen in zip(batch.reals, labels, latents[:-1], strict=True):
+        phases = zip(batch.reals, labels, latents[:-1], strict=True)
+        for phase, seen in enumerate(phases, start=1):
+            self._seed_phase(phase)
             scalars |= self._update_discriminator(*seen, for_discriminator)
+        self._seed_phase(0)
         scalars |= self._update_generator(
             batch.reals[-1], labels[-1], latents[-1], for_generator
         )
@@ -205,6 +226,7 @@ class AdversarialModule(L.LightningModule):
             schedule.step()  # Lightning leaves this to us, too
 
     def _log(self) -> None:
+        self.scalars = self._means(self.scalars)
         self.log_dict(self.scalars)
         self.log("critic/queries", float(self.critic.queries))
         self.log("nonfinite/skipped_iterations", float(self.skipped))
@@ -224,7 +246,9 @@ class AdversarialModule(L.LightningModule):
         The generator steps when nothing can fail any more, so its weights need no copy.
         """
         explained = None
-        if isinstance(error, (NonFiniteError, NonFiniteScoresError)):
+        # A critic may fail one process alone; losses and gradients fail all or none.
+        alone = isinstance(error, NonFiniteScoresError) and self.processes.size == 1
+        if alone or isinstance(error, NonFiniteError):
             place = self._first_nonfinite()
             where = f"{place} is not finite in" if place else "in"
             explained = NonFiniteError(f"{error}; {where} iteration {iteration + 1}")
@@ -255,6 +279,7 @@ class AdversarialModule(L.LightningModule):
         """Whether the critic's budget does not cover another iteration."""
         samples, dim = self._asked
         needed = samples * self.query_plan.queries_per_sample(self.bridge, dim)
+        needed *= self.processes.size
         budget = self.critic.budget
         return budget is not None and self.critic.queries + needed > budget
 
@@ -273,8 +298,10 @@ class AdversarialModule(L.LightningModule):
         optimizer: Optimizer,
     ) -> dict[str, Tensor]:
         with torch.no_grad(), frozen(self.generator.network):
-            emission = self.generator(latents, labels)
-            fakes = self.channel(self.bridge.given(labels).exposed(emission))
+            emission = self._emission(latents, labels)
+            exposed = self.bridge.given(labels).exposed(emission)
+            with self._by_itself():
+                fakes = self.channel(exposed)
         received = self.received_reals(reals)
         loss, scalars = self.discriminator.loss(received, fakes, labels)
         optimizer.zero_grad()
@@ -296,7 +323,7 @@ class AdversarialModule(L.LightningModule):
         optimizer: Optimizer,
     ) -> dict[str, Tensor]:
         with frozen(self.discriminator.network):
-            emission = self.generator(latents, labels)
+            emission = self._emission(latents, labels)
             self._asked = _size_of(emission)
             received = self.received_reals(reals)
             self.critic.context = self.discriminator.context(received, labels)
@@ -314,6 +341,7 @@ class AdversarialModule(L.LightningModule):
         arrived = {"the generator's loss": loss, "the pull": pull_norm}
         norm = self._step(self.generator, optimizer, arrived)
         self.query_plan.observe(norm)
+        self._even_out_buffers()
         self.generator.update_average()
         return {
             "loss/generator": loss.detach(),
@@ -338,14 +366,62 @@ class AdversarialModule(L.LightningModule):
         optimizer.step()
         return norm
 
+    def _seed_phase(self, phase: int) -> None:
+        """Let draws follow from the generator's phase, 0, or that of an update before."""
+        seed = seed_for(self.seed, "draws", self.global_step, phase)
+        seed_draws(seed, self.device)
+
+    def _emission(self, latents: Tensor, labels: Tensor | None) -> Emission:
+        with self._by_itself():
+            return self.generator(latents, labels)
+
+    @contextlib.contextmanager
+    def _by_itself(self) -> Iterator[None]:
+        """Inside, random numbers are this process's own; outside, all draw the same."""
+        if self.processes.size == 1:
+            yield
+            return
+        self._times_by_itself += 1
+        place = (self.global_step, self._times_by_itself, self.processes.rank)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            seed_draws(seed_for(self.seed, "by itself", *place), self.device)
+            yield
+
+    def _means(self, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means over the processes, in one exchange."""
+        if self.processes.size == 1:
+            return scalars
+        own = torch.stack([v.to(self.device, torch.float32) for v in scalars.values()])
+        return dict(zip(scalars, self.processes.mean(own), strict=True))
+
+    def _even_out_buffers(self) -> None:
+        """Make running statistics the mean over the processes, each of which saw a part.
+
+        Synchronised batch norm has done so already; elsewhere nobody does.
+        """
+        if self.processes.size == 1:
+            return
+        players = (self.generator.network, self.discriminator.network)
+        buffers = [b for p in players for b in p.buffers() if b.is_floating_point()]
+        if not buffers:
+            return
+        means = self.processes.mean(torch.cat([b.flatten() for b in buffers]))
+        for buffer, mean in zip(
+            buffers, means.split([b.numel() for b in buffers]), strict=True
+        ):
+            buffer.copy_(mean.view_as(buffer))
+
     def _require_finite(self, figures: dict[str, Tensor]) -> None:
-        # All at once: each look at a number waits for the device.
-        values = torch.stack([figure.detach() for figure in figures.values()]).tolist()
-        for name, value in zip(figures, values, strict=True):
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"{name} is {value} in iteration {self.global_step + 1}"
-                )
+        # All at once: each look at a number waits for the device. And of all processes,
+        # so that all of them stop or none.
+        own = torch.stack([figure.detach() for figure in figures.values()])
+        for values in self.processes.gather(own.unsqueeze(0)).tolist():
+            for name, value in zip(figures, values, strict=True):
+                if not math.isfinite(value):
+                    raise NonFiniteError(
+                        f"{name} is {value} in iteration {self.global_step + 1}"
+                    )
 
     def _labels(self, batch: Batch) -> list[Tensor | None]:
         """The classes of each update's reals, and so of its fakes, if any are asked for."""

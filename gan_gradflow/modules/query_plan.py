@@ -40,11 +40,18 @@ from torch import Tensor, nn
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.critic import Critic
+from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Emission
 
 
 class QueryPlan(nn.Module, ABC):
-    """Asks a bridge for its losses, with the number of draws that this iteration gets."""
+    """Asks a bridge for its losses, with the number of draws that this iteration gets.
+
+    Attributes:
+        processes: those that share the batch; the noise is that of their mean gradient.
+    """
+
+    processes: Processes = ALONE
 
     @abstractmethod
     def check(self, bridge: GradientBridge) -> None:
@@ -186,7 +193,9 @@ class AdaptiveQueries(QueryPlan):
             allow_unused=True,
             materialize_grads=True,
         )
-        self._difference = torch.nn.utils.get_total_norm(differences).double().square()
+        difference = torch.cat([part.flatten() for part in differences])
+        difference = self.processes.mean(difference)
+        self._difference = difference.norm().double().square()
         return (halves[0] + halves[1]) / 2
 
     def queries_per_sample(self, bridge: GradientBridge, dim: int) -> int:

@@ -46,8 +46,9 @@ class GradientPenalty(Penalty):
         fake_scores: Float[Tensor, " n"],  # noqa: ARG002
     ) -> Float[Tensor, ""]:
         """The mean squared distance of the slopes from one, times the weight."""
-        shares = torch.rand(len(reals), dtype=reals.dtype, device=reals.device)
-        shares = shares.view(-1, *[1] * (reals.ndim - 1))
+        num = len(reals) * self.processes.size
+        shares = torch.rand(num, dtype=reals.dtype, device=reals.device)
+        shares = self.processes.own(shares).view(-1, *[1] * (reals.ndim - 1))
         points = torch.lerp(fakes.detach(), reals.detach(), shares).requires_grad_()
         scores = discriminator(points)
         (gradients,) = torch.autograd.grad(scores.sum(), points, create_graph=True)

@@ -11,6 +11,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from gan_gradflow.processes import ALONE, Processes
+
 
 class Penalty(ABC):
     """A term that keeps the discriminator smooth.
@@ -18,7 +20,10 @@ class Penalty(ABC):
     Attributes:
         on_reals: differentiates `real_scores` with respect to `reals`.
         on_fakes: differentiates `fake_scores` with respect to `fakes`.
+        processes: those that share the batch, of which it is given one's rows.
     """
+
+    processes: Processes = ALONE
 
     on_reals: ClassVar[bool]
     on_fakes: ClassVar[bool]

@@ -52,7 +52,7 @@ def test_relax_is_unbiased_by_quadrature(monkeypatch):
     # Chance 0.3 falls between two points, so that the midpoint rule meets no jump.
     points = (torch.arange(400, dtype=FLOAT) + 0.5) / 400
     noises = iter(torch.cartesian_prod(points, points).T.unsqueeze(1))
-    monkeypatch.setattr(relax, "_uniforms", lambda num_draws, like: next(noises))
+    monkeypatch.setattr(relax, "_uniforms", lambda *_: next(noises))
     logits = torch.full((400 * 400,), 0.3, dtype=FLOAT).logit().requires_grad_()
     control = bridge(1, lambda inputs: (inputs[..., 0] - 0.5).tanh() * 4)
     critic = Critic(lambda drawn: TABLE[drawn.long()])
