@@ -229,11 +229,12 @@ def _build_optimizer(
 
 def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None:
     """Let the discriminator score two samples, so that a misfit shows before the run."""
+    num_samples = 2 * getattr(discriminator.network, "pack_size", 1)
     discriminator.eval()
     try:
         with torch.no_grad():
-            labels = torch.zeros(2, dtype=torch.int64)
-            scores = discriminator(torch.zeros(2, *event_shape), labels)
+            labels = torch.zeros(num_samples, dtype=torch.int64)
+            scores = discriminator(torch.zeros(num_samples, *event_shape), labels)
     except Exception as error:
         raise ConfigError(
             f"discriminator: it cannot score samples of {event_shape}: {error}"

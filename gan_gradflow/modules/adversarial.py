@@ -465,12 +465,11 @@ class AdversarialModule(L.LightningModule):
                 f"{type(channel).__name__} lets none pass; choose a bridge that needs "
                 "scores only, or straight_through, which is biased"
             )
-        batch_norms = [m for m in self.discriminator.modules() if _couples(m)]
-        if self.bridge.traits.per_sample and batch_norms:
+        coupling = [how for m in self.discriminator.modules() if (how := _coupling(m))]
+        if self.bridge.traits.per_sample and coupling:
             raise ValueError(
                 f"{type(self.bridge).__name__} judges every sample by its own loss, and "
-                "the discriminator couples the samples of a batch through batch norm; "
-                "set discriminator.norm=group or discriminator.norm=none"
+                f"the discriminator couples the samples of a batch {coupling[0]}"
             )
 
     def on_train_start(self) -> None:
@@ -556,5 +555,9 @@ def _size_of(emission: Emission) -> tuple[int, int]:
     return len(emission), emission[0].numel()
 
 
-def _couples(module: torch.nn.Module) -> bool:
-    return isinstance(module, _BatchNorm)
+def _coupling(module: torch.nn.Module) -> str | None:
+    if isinstance(module, _BatchNorm):
+        return "through batch norm; set discriminator.norm=group or discriminator.norm=none"
+    if getattr(module, "couples_samples", False):
+        return "in packs that share a loss; choose a discriminator that does not pack"
+    return None

@@ -19,7 +19,8 @@ class DiscriminatorModule(L.LightningModule):
 
     Args:
         network: maps samples `[n, *event]` to scores `[n]`, higher for reals; if it has a
-            number of classes, `num_classes`, samples and labels `[n]`.
+            number of classes, `num_classes`, samples and labels `[n]`. It may also score
+            packs of consecutive samples, `[n / m]`.
         objective: the pair of losses.
         penalty: added to the discriminator's loss.
         optimizer: makes the optimizer of the network's parameters.
@@ -54,8 +55,11 @@ class DiscriminatorModule(L.LightningModule):
         self,
         samples: Float[Tensor, "n *event"],
         labels: Int[Tensor, " n"] | None = None,
-    ) -> Float[Tensor, " n"]:
-        """The score of each sample, in float32 at least: bf16 has no room for losses."""
+    ) -> Float[Tensor, " scores"]:
+        """The score of each sample (or pack of samples), in float32 at least.
+
+        bf16 has no room for losses.
+        """
         asked = (samples, labels) if self.conditional else (samples,)
         scores = self.network(*asked)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
@@ -110,7 +114,9 @@ class DiscriminatorModule(L.LightningModule):
         that they are paired with if the objective pairs them.
         """
         classes = (labels,) if self.conditional and labels is not None else ()
-        paired = (self(reals, labels),) if self.objective.paired else ()
+        paired = (
+            (_for_each(reals, self(reals, labels)),) if self.objective.paired else ()
+        )
         return classes + paired
 
     def generator_losses(
@@ -124,4 +130,14 @@ class DiscriminatorModule(L.LightningModule):
         """
         labels = context[0] if self.conditional else None
         real_scores = context[-1] if self.objective.paired and context else None
-        return self.objective.generator_losses(self(fakes, labels), real_scores)
+        scores = _for_each(fakes, self(fakes, labels))
+        return self.objective.generator_losses(scores, real_scores)
+
+
+def _for_each(
+    samples: Float[Tensor, "n *event"], scores: Float[Tensor, " scores"]
+) -> Float[Tensor, " n"]:
+    """The score of each sample: its own, or that of its pack."""
+    return scores.repeat_interleave(
+        len(samples) // len(scores), output_size=len(samples)
+    )

@@ -134,10 +134,9 @@ def _plan(event_shape: Sequence[int]) -> tuple[int, int, int]:
             "mlp for samples that are not images"
         )
     channels, height, width = shape
-    if channels not in (1, 3):
+    if channels < 1:
         raise ValueError(
-            f"DCGAN works on 1 or 3 channels, got {channels} in event_shape {shape}; "
-            "choose mlp for other samples"
+            f"DCGAN needs at least 1 channel, got {channels} in event_shape {shape}"
         )
     if height != width or height not in _SMALLEST:
         raise ValueError(

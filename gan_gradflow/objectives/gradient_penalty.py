@@ -42,8 +42,8 @@ class GradientPenalty(Penalty):
         discriminator: Callable[[Tensor], Tensor],
         reals: Float[Tensor, "n *event"],
         fakes: Float[Tensor, "n *event"],
-        real_scores: Float[Tensor, " n"],  # noqa: ARG002
-        fake_scores: Float[Tensor, " n"],  # noqa: ARG002
+        real_scores: Float[Tensor, " scores"],  # noqa: ARG002
+        fake_scores: Float[Tensor, " scores"],  # noqa: ARG002
     ) -> Float[Tensor, ""]:
         """The mean squared distance of the slopes from one, times the weight."""
         num = len(reals) * self.processes.size
@@ -52,5 +52,5 @@ class GradientPenalty(Penalty):
         points = torch.lerp(fakes.detach(), reals.detach(), shares).requires_grad_()
         scores = discriminator(points)
         (gradients,) = torch.autograd.grad(scores.sum(), points, create_graph=True)
-        slopes = torch.linalg.vector_norm(gradients.flatten(1), dim=1)
+        slopes = torch.linalg.vector_norm(gradients.reshape(len(scores), -1), dim=1)
         return self.weight * (slopes - 1).square().mean()

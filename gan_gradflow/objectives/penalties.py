@@ -34,8 +34,8 @@ class Penalty(ABC):
         discriminator: Callable[[Tensor], Tensor],
         reals: Float[Tensor, "n *event"],
         fakes: Float[Tensor, "n *event"],
-        real_scores: Float[Tensor, " n"],
-        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " scores"],
+        fake_scores: Float[Tensor, " scores"],
     ) -> Float[Tensor, ""]:
         """The penalty, with a graph to the discriminator's parameters."""
 
@@ -51,8 +51,8 @@ class NoPenalty(Penalty):
         discriminator: Callable[[Tensor], Tensor],  # noqa: ARG002
         reals: Float[Tensor, "n *event"],  # noqa: ARG002
         fakes: Float[Tensor, "n *event"],  # noqa: ARG002
-        real_scores: Float[Tensor, " n"],
-        fake_scores: Float[Tensor, " n"],  # noqa: ARG002
+        real_scores: Float[Tensor, " scores"],
+        fake_scores: Float[Tensor, " scores"],  # noqa: ARG002
     ) -> Float[Tensor, ""]:
         """Zero."""
         return real_scores.new_zeros(())

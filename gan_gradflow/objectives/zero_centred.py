@@ -5,7 +5,8 @@
 
 The gradients are those of the scores already computed, so a penalty costs one backward
 through the discriminator and a second one through that, but no forward. The scores are
-differentiated as a sum: samples must not see each other (no batch norm).
+differentiated as a sum: samples must not see each other (no batch norm). Where a score is
+that of a pack of samples, its gradient is that in all of them.
 """
 
 from collections.abc import Callable
@@ -31,8 +32,8 @@ class _ZeroCentredPenalty(Penalty):
         discriminator: Callable[[Tensor], Tensor],  # noqa: ARG002
         reals: Float[Tensor, "n *event"],
         fakes: Float[Tensor, "n *event"],
-        real_scores: Float[Tensor, " n"],
-        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " scores"],
+        fake_scores: Float[Tensor, " scores"],
     ) -> Float[Tensor, ""]:
         """gamma / 2 times the mean squared gradient on each kind of sample it names."""
         penalty = real_scores.new_zeros(())
@@ -69,4 +70,4 @@ class R1R2Penalty(_ZeroCentredPenalty):
 
 def _mean_squared_gradient(scores: Tensor, samples: Tensor) -> Tensor:
     (gradients,) = torch.autograd.grad(scores.sum(), samples, create_graph=True)
-    return gradients.square().sum() / len(samples)
+    return gradients.square().sum() / len(scores)

@@ -14,6 +14,8 @@ from gan_gradflow.bridges.equations.equilibrium import EquilibriumEquation
 from gan_gradflow.bridges.equations.projection import ProjectionEquation
 from gan_gradflow.bridges.implicit import ImplicitBridge
 from gan_gradflow.modules.adversarial import NonFiniteError, iteration_latents
+from gan_gradflow.networks.mlp import MLPDiscriminator
+from gan_gradflow.networks.packed import PackedDiscriminator
 from gan_gradflow.objectives.relativistic import RelativisticObjective
 from gan_gradflow.types import Access
 
@@ -170,6 +172,23 @@ def test_a_bridge_that_judges_single_samples_is_refused_batch_norm() -> None:
     coupled = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
     with pytest.raises(ValueError, match=r"couples.*group"):
         make_module(BRIDGES["finite_difference"](), discriminator=coupled)
+
+
+def packing():
+    return PackedDiscriminator(
+        3, [4], lambda event_shape: MLPDiscriminator(event_shape, 8, 1, "none", False)
+    )
+
+
+def test_a_bridge_that_judges_single_samples_is_refused_packs() -> None:
+    with pytest.raises(ValueError, match="in packs that share a loss"):
+        make_module(BRIDGES["score_function"](), discriminator=packing())
+
+
+def test_a_bridge_over_the_whole_batch_trains_against_packs(tmp_path) -> None:
+    module = make_module(discriminator=packing(), objective=RelativisticObjective())
+    play(module, 2, tmp_path)
+    assert module.critic.queries == 2 * 6
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path) -> None:

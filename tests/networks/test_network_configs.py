@@ -24,7 +24,9 @@ def classes_for(network):
 
 
 def yamls(group):
-    return sorted((CONFIGS / group).glob("*.yaml"))
+    """Those of a group that leave nothing to be filled in."""
+    paths = sorted((CONFIGS / group).glob("*.yaml"))
+    return [path for path in paths if "???" not in path.read_text()]
 
 
 @pytest.mark.parametrize("path", yamls("generator"), ids=lambda path: path.stem)
@@ -38,7 +40,7 @@ def test_a_generator_yaml_builds_a_generator_of_the_data(path):
 def test_a_discriminator_yaml_builds_a_discriminator_of_the_data(path):
     network = built(path, [1, 28, 28])
     scores = network(torch.randn(2, 1, 28, 28), *classes_for(network))
-    assert scores.shape == (2,)
+    assert scores.shape == (2 // getattr(network, "pack_size", 1),)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from gan_gradflow.objectives.gradient_penalty import GradientPenalty
+from gan_gradflow.objectives.lazy import LazyPenalty
 from gan_gradflow.objectives.penalties import NoPenalty, Penalty
 from gan_gradflow.objectives.zero_centred import R1Penalty, R1R2Penalty, R2Penalty
 
@@ -156,3 +157,39 @@ def test_a_negative_gamma_is_refused(penalty, gamma):
 def test_a_negative_weight_is_refused():
     with pytest.raises(ValueError, match="weight must not be negative, got -10"):
         GradientPenalty(-10.0)
+
+
+def test_a_lazy_penalty_is_n_times_as_strong_in_one_update_of_n():
+    lazy, plain, discriminator = (
+        LazyPenalty(R1Penalty(2.0), 3),
+        R1Penalty(2.0),
+        Linear(2),
+    )
+    reals = torch.ones(4, 1, dtype=torch.float64)
+    found = [penalised(lazy, discriminator, reals, reals).item() for _ in range(7)]
+    once = penalised(plain, discriminator, reals, reals).item()
+    assert found == [3 * once, 0, 0, 3 * once, 0, 0, 3 * once]
+
+
+def test_a_lazy_penalty_asks_for_gradients_only_when_it_is_due():
+    lazy = LazyPenalty(R1R2Penalty(1.0), 2)
+    assert (lazy.on_reals, lazy.on_fakes) == (True, True)
+    penalised(lazy, Linear(1.0, 1.0, 1.0))
+    assert (lazy.on_reals, lazy.on_fakes) == (False, False)
+
+
+def test_a_lazy_penalty_counts_on_from_a_checkpoint():
+    first, second = LazyPenalty(R1Penalty(1.0), 3), LazyPenalty(R1Penalty(1.0), 3)
+    for _ in range(2):
+        penalised(first, Linear(1.0, 1.0, 1.0))
+    second.load_state_dict(first.state_dict())
+    due = []
+    for _ in range(3):
+        due.append(second.due)
+        penalised(second, Linear(1.0, 1.0, 1.0))
+    assert due == [False, True, False]
+
+
+def test_a_lazy_penalty_without_updates_is_refused():
+    with pytest.raises(ValueError, match="every_n_updates must be at least 1, got 0"):
+        LazyPenalty(R1Penalty(1.0), 0)
