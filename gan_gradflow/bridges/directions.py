@@ -24,6 +24,8 @@ from torch import Tensor
 from gan_gradflow.processes import ALONE, Processes
 
 _BLOCK_ELEMENTS = 2**20
+# A random bit is enough for a sign: eight signs for each value of a byte.
+_SIGNS_OF_BYTES = ((torch.arange(256).unsqueeze(1) >> torch.arange(8)) & 1) * 2.0 - 1
 
 
 class Directions(ABC):
@@ -147,10 +149,12 @@ class RademacherDirections(_RandomDirections):
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]
     ) -> Float[Tensor, "directions batch *event"]:
         """Directions of independent signs."""
-        signs = torch.empty(
-            stop - start, *like.shape, dtype=like.dtype, device=like.device
-        )
-        return signs.bernoulli_(0.5).mul_(2).sub_(1)
+        count = (stop - start) * like.numel()
+        words = torch.empty(-(-count // 64), dtype=torch.int64, device=like.device)
+        numbers = words.random_(-(2**63), None).view(torch.uint8).int()
+        table = _SIGNS_OF_BYTES.to(like)
+        signs = table.index_select(0, numbers).flatten()[:count]
+        return signs.view(stop - start, *like.shape)
 
 
 class SphereDirections(_RandomDirections):

@@ -125,11 +125,12 @@ class ScoreFunctionBridge(GradientBridge):
         return scores.mean((0, 1)), proxy
 
     def _smoothed(self, critic: Critic, mean: Tensor) -> tuple[Tensor, Tensor]:
-        # The baseline wants every score before the first weight is known, so the noise
-        # is drawn twice from the same seeds rather than kept.
+        # The baseline wants every score before the first weight is known: a single block
+        # of noise is kept until then, several are drawn again from the same seeds.
         seeds = self._seeds(mean)
+        kept = list(self._noise(mean, seeds)) if len(seeds) == 1 else None
         asked, lengths = [], []
-        for noise in self._noise(mean, seeds):
+        for noise in kept or self._noise(mean, seeds):
             asked.append(wide(critic(mean + self.sigma * noise, 2)))
             if self.baseline.weighs_by_length:
                 flat = wide(noise.reshape(*noise.shape[:3], -1))
@@ -139,7 +140,7 @@ class ScoreFunctionBridge(GradientBridge):
         weights = self._weights(scores, mean, known) / self.sigma
         pull = torch.zeros((), device=mean.device)
         start = 0
-        for noise in self._noise(mean, seeds):
+        for noise in kept or self._noise(mean, seeds):
             stop = start + len(noise)
             pull = pull + combine(
                 weights[start:stop].flatten(0, 1), noise.flatten(0, 1)

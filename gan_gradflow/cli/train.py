@@ -53,7 +53,7 @@ TOP_LEVEL: dict[str, Any] = {
     "critic": {
         "access": Literal["scores", "gradient"] | None,
         "budget": int | None,
-        "chunk_size": int | None,
+        "chunk_size": int | Literal["auto"] | None,
     },
     "channels_last": bool,
     "on_nonfinite": Literal["stop", "skip"],

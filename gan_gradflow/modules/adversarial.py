@@ -35,6 +35,7 @@ from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import generator_for, seed_draws, seed_for
 from gan_gradflow.modules.checkpoint import FORMAT, digest_of
+from gan_gradflow.modules.chunk_size import SIZES, fastest_chunk_size
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
 from gan_gradflow.modules.generator import GeneratorModule
@@ -68,7 +69,8 @@ class AdversarialModule(L.LightningModule):
         access: what the bridge is granted of the discriminator; None grants the least
             that it needs.
         budget: the largest number of critic queries of the run; None for no limit.
-        chunk_size: the most samples that the critic scores at once; None for all.
+        chunk_size: the most samples that the critic scores at once; None for all, "auto"
+            for the fastest of a few, measured before the first iteration.
         on_nonfinite: what a NaN or infinite loss, score or gradient does: stop the run,
             or skip the iteration. Either way everything is as before the iteration, but
             for the queries, which were asked.
@@ -89,7 +91,7 @@ class AdversarialModule(L.LightningModule):
         seed: int,
         access: Access | None,
         budget: int | None,
-        chunk_size: int | None,
+        chunk_size: int | Literal["auto"] | None,
         on_nonfinite: Literal["stop", "skip"],
     ) -> None:
         super().__init__()
@@ -113,8 +115,9 @@ class AdversarialModule(L.LightningModule):
             self.generator_losses,
             access=self.bridge.traits.access if access is None else access,
             budget=budget,
-            chunk_size=chunk_size,
+            chunk_size=None if chunk_size == "auto" else chunk_size,
         )
+        self._chunk_size_open = chunk_size == "auto"
         self.query_plan: QueryPlan = FixedQueries()
         self._asked = (0, 0)  # samples, and elements of each, in the last iteration
         self._refuse_what_cannot_work()
@@ -177,6 +180,8 @@ class AdversarialModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration, or none of it."""
         for_generator, for_discriminator = self._optimizers()
+        if self._chunk_size_open:
+            self._choose_chunk_size(batch)
         iteration = self.global_step
         self._before.take()
         self.is_whole = False
@@ -205,7 +210,6 @@ class AdversarialModule(L.LightningModule):
             rank=self.processes.rank,
             world_size=self.processes.size,
         ).to(self.device)
-        labels = self._labels(batch)
         scalars: dict[str, Tensor] = {}
         phases = zip(batch.reals, labels, latents[:-1], strict=True)
         for phase, seen in enumerate(phases, start=1):
@@ -423,6 +427,24 @@ class AdversarialModule(L.LightningModule):
                         f"{name} is {value} in iteration {self.global_step + 1}"
                     )
 
+    def _choose_chunk_size(self, batch: Batch) -> None:
+        """Measure which chunks of a bridge's questions the discriminator scores fastest."""
+        self._chunk_size_open = False
+        reals, labels = batch.reals[-1], self._labels(batch)[-1]
+        queries = self.query_plan.queries_per_sample(self.bridge, reals[0].numel())
+        sizes = [size for size in SIZES if size <= queries * len(reals)]
+        if self.bridge.traits.access is not Access.SCORES or len(sizes) < 2:
+            return
+        received = self.received_reals(reals)
+        known = [received, *self.discriminator.context(received, labels)]
+
+        def score(rows: Tensor) -> Tensor:
+            return self.discriminator.generator_losses(*(part[rows] for part in known))
+
+        with frozen(self.discriminator.network):
+            rows = torch.arange(len(reals), device=self.device)
+            self.critic.chunk_size = fastest_chunk_size(score, rows, sizes)
+
     def _labels(self, batch: Batch) -> list[Tensor | None]:
         """The classes of each update's reals, and so of its fakes, if any are asked for."""
         if self.generator.num_classes is None:
@@ -492,6 +514,7 @@ class AdversarialModule(L.LightningModule):
             "config_digest": digest_of(config) if config else "",
             "queries": self.critic.queries,
             "skipped": self.skipped,
+            "chunk_size": self.critic.chunk_size,
             "random": random_states(),
         }
 
@@ -500,6 +523,8 @@ class AdversarialModule(L.LightningModule):
         kept = checkpoint["gan_gradflow"]
         self.critic.queries = kept["queries"]
         self.skipped = kept["skipped"]
+        if self._chunk_size_open and "chunk_size" in kept:
+            self.critic.chunk_size, self._chunk_size_open = kept["chunk_size"], False
         if self.global_rank < len(kept["random"]):
             self._random = kept["random"][self.global_rank]
 
