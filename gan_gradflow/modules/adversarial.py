@@ -210,6 +210,7 @@ class AdversarialModule(L.LightningModule):
             rank=self.processes.rank,
             world_size=self.processes.size,
         ).to(self.device)
+        labels = self._labels(batch)
         scalars: dict[str, Tensor] = {}
         phases = zip(batch.reals, labels, latents[:-1], strict=True)
         for phase, seen in enumerate(phases, start=1):
