@@ -204,11 +204,16 @@ class CollapseAlarm(L.Callback):
         if path is None:
             return "there is no checkpoint yet to keep"
         copy = self.folder / f"{path.stem}_before_{trainer.global_step:07d}.ckpt"
-        if trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = copy.with_suffix(".partial")
-            shutil.copyfile(path, partial)
-            partial.replace(copy)
+        try:
+            if trainer.is_global_zero:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                partial = copy.with_suffix(".partial")
+                shutil.copyfile(path, partial)
+                partial.replace(copy)
+        except (
+            OSError
+        ) as error:  # the run goes on, and its last state is kept elsewhere
+            return f"{path} could not be kept ({error.strerror})"
         return f"kept {copy}"
 
 

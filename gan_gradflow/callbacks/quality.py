@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 import torch
 
+from gan_gradflow.callbacks.endurance import Endurance
 from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 from gan_gradflow.metrics.base import Reals, SampleQuality
 
@@ -39,6 +40,7 @@ class QualityReport(L.Callback):
         self.every_n_iterations = every_n_iterations
         self.seed = seed
         self.record = QualityRecord(file)
+        self._writing = Endurance("the record of quality")
         self.latest: dict[str, float] = {}
         self.floor: dict[str, float] = {}
         self._spent = (0.0, 0.0)  # seconds and CPU seconds until the clock started
@@ -66,7 +68,8 @@ class QualityReport(L.Callback):
                 logger.log_metrics(named, step=0)
         self._started = _clock()
         if trainer.is_global_zero:
-            self.record.begin(trainer.global_step)
+            with self._writing():
+                self.record.begin(trainer.global_step)
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Measure the fakes, if it is time to."""
@@ -111,9 +114,9 @@ class QualityReport(L.Callback):
             logger.log_metrics(named, step=trainer.global_step)
         if trainer.is_global_zero and self.latest:
             queries = pl_module.critic.queries
-            self.record.append(
-                QualityPoint(trainer.global_step, queries, *self._spent, self.latest)
-            )
+            spent = (trainer.global_step, queries, *self._spent)
+            with self._writing():
+                self.record.append(QualityPoint(*spent, self.latest))
         if self.metric.primary is not None:  # for checkpoints, whatever its name
             best = self.latest[self.metric.primary]
             pl_module.log("quality/primary", best, logger=False)

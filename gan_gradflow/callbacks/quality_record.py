@@ -26,7 +26,7 @@ class QualityRecord:
     """The file of a run's measurements, which holds each iteration once.
 
     Args:
-        path: the file; its folder has to exist when a line is written.
+        path: the file; its folder is made if it is not there.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -42,6 +42,7 @@ class QualityRecord:
 
     def append(self, point: QualityPoint) -> None:
         """Add a measurement."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(_line(point))
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
+from gan_gradflow.callbacks.endurance import Endurance
+
 
 class SampleGrid(L.Callback):
     """Grids of fakes from the raw and the averaged generator, as PNG and in TensorBoard.
@@ -38,6 +40,7 @@ class SampleGrid(L.Callback):
         self.num_samples = num_samples
         self.seed = seed
         self.folder = Path(folder)
+        self._writing = Endurance("a sample grid")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the reals, once a run."""
@@ -70,8 +73,9 @@ class SampleGrid(L.Callback):
         return path
 
     def _show(self, trainer: L.Trainer, tag: str, grid: Tensor, file: str) -> Path:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        to_pil_image(grid).save(self.folder / file)
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            to_pil_image(grid).save(self.folder / file)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(tag, grid, trainer.global_step)

@@ -4,7 +4,8 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def kept_log(path: Path, rank: int) -> Iterator[None]:
     before, level = root.handlers[:], root.level
     who = f"process {rank}: " if rank else ""
     form = logging.Formatter(f"%(asctime)s  {who}%(message)s", datefmt="%H:%M:%S")
-    file = logging.FileHandler(path, delay=rank > 0)
+    file = _RunLog(path, delay=rank > 0)
     root.handlers[:] = [logging.StreamHandler(sys.stdout), file]
     for handler in root.handlers:
         handler.setFormatter(form)
@@ -50,7 +51,29 @@ def kept_log(path: Path, rank: int) -> Iterator[None]:
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-        file.close()
+        with suppress(OSError):
+            file.close()
+
+
+class _RunLog(WatchedFileHandler):
+    """A log that a run outlives: made anew when it was deleted, given up when it cannot."""
+
+    _failing = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, if the disk takes it."""
+        try:
+            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+        """Say once, on the terminal, that lines are lost."""
+        if not self._failing:
+            self._failing = True
+            reason = sys.exc_info()[1]
+            print(f"{self.baseFilename} cannot be written: {reason}", file=sys.stderr)
 
 
 def print_summary(summary: dict[str, Any]) -> None:

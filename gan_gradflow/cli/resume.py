@@ -153,12 +153,15 @@ def _save_changed(
 
     import torch
 
-    from gan_gradflow.modules.checkpoint import LAST, digest_of, read_checkpoint
+    from gan_gradflow.modules.checkpoint import LAST, digest_of, moved, read_checkpoint
     from gan_gradflow.modules.checkpoint_io import write_durably
 
     contents = read_checkpoint(going_on.checkpoint)
     then = contents["hyper_parameters"]["config"]
     contents["hyper_parameters"]["config"] = config
+    contents["callbacks"] = moved(
+        contents["callbacks"], then["run_dir"], config["run_dir"]
+    )
     contents["gan_gradflow"]["config_digest"] = digest_of(config)
     if any(c.startswith(("optimizer.", "schedule.")) for c in going_on.changes):
         kept = [

@@ -148,11 +148,19 @@ def train(
     summary = summarise(config, trainer, module, time.monotonic() - started)
     summary = {"finished": failure is None, **summary}
     if rank == 0:
-        (run_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        _write(run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
         print_summary(summary)
     if failure is not None:
         raise failure
     return summary
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        log.warning("%s could not be written (%s)", path, error.strerror)
 
 
 def _fit(
@@ -169,9 +177,15 @@ def _fit(
 
     stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)
     start = None if going_on is None else going_on.checkpoint
+    if stop:
+        stop.saved = start
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     except (ChannelError, CriticError, NonFiniteError) as error:
+        return RunError(
+            f"stopped in iteration {trainer.global_step + 1}: {error}; {_saved(stop)}"
+        )
+    except OSError as error:  # nothing that this program writes: see docs/failure.md
         return RunError(
             f"stopped in iteration {trainer.global_step + 1}: {error}; {_saved(stop)}"
         )
@@ -192,10 +206,16 @@ def _fit(
     if stop and stop.received and trainer.global_step < trainer.max_steps:
         done = f"{stop.received.name} after iteration {trainer.global_step}"
         return RunError(f"{done}; {_saved(stop)}", code=128 + stop.received)
+    if stop and trainer.is_global_zero:
+        in_place = (stop.checkpoint, start)
+        if stop.saved is None or stop.saved not in in_place:
+            folder = stop.checkpoint.parents[1]
+            return RunError(f"{folder} could not be written at the end; {_saved(stop)}")
     return None
 
 
 def _saved(stop: "GracefulStop | None") -> str:
     if stop is None or stop.saved is None:
         return "its last state is not saved"
-    return f"the state is saved in {stop.saved}"
+    go_on = f"gan-gradflow train resume={stop.saved.parents[1]}"
+    return f"the state is saved in {stop.saved}; {go_on} goes on from there"

@@ -42,6 +42,7 @@ class DurableCheckpointIO(CheckpointIO):
         self.elsewhere = [Path(folder).expanduser() for folder in elsewhere]
         self.final: Path | None = None
         self._failed: set[str] = set()
+        self._written: set[Path] = set()
 
     def save_checkpoint(
         self,
@@ -49,19 +50,17 @@ class DurableCheckpointIO(CheckpointIO):
         path: str | Path,
         storage_options: Any | None = None,
     ) -> None:
-        """Write a checkpoint, or say once why it cannot be written.
-
-        Raises:
-            OSError: a final state could not be written anywhere.
-        """
+        """Write a checkpoint, or say once why it cannot be written."""
         path = Path(path)
+        final = storage_options == FINAL
+        if path.parent in self._written and not path.parent.exists():
+            log.warning("%s was deleted, and is made anew", path.parent)
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         try:
             write_durably(buffer.getbuffer(), path)
-            self._failed.discard(path.name)
         except OSError as error:
-            if storage_options == FINAL:
+            if final:
                 self.final = self._rescue(buffer.getbuffer(), path, error)
             elif path.name not in self._failed:
                 self._failed.add(path.name)
@@ -71,8 +70,10 @@ class DurableCheckpointIO(CheckpointIO):
                     path,
                     error.strerror or error,
                 )
-        else:
-            self.final = path if storage_options == FINAL else self.final
+            return
+        self._failed.discard(path.name)
+        self._written.add(path.parent)
+        self.final = path if final else self.final
 
     def load_checkpoint(
         self,
@@ -95,24 +96,23 @@ class DurableCheckpointIO(CheckpointIO):
         with contextlib.suppress(FileNotFoundError):
             Path(path).unlink()
 
-    def _rescue(self, payload: memoryview, path: Path, error: OSError) -> Path:
+    def _rescue(self, payload: memoryview, path: Path, error: OSError) -> Path | None:
+        """Save a state elsewhere, laid out as a run folder; where, or None."""
+        why = f"{path} could not be written ({error.strerror or error})"
         for folder in self.elsewhere:
             with contextlib.suppress(OSError):
                 run = tempfile.mkdtemp(prefix=f"{path.parents[1].name}-", dir=folder)
-                kept = Path(run) / path.parent.name / path.name
+                kept = Path(run, path.parent.name, path.name).absolute()
                 try:
                     write_durably(payload, kept)
                 except OSError:
                     _remove_empty(kept.parent, Path(run))
                     raise
-                log.warning(
-                    "%s could not be written (%s); the final state is saved in %s",
-                    path,
-                    error.strerror or error,
-                    kept,
-                )
+                log.warning("%s; the final state is saved in %s", why, kept)
                 return kept
-        raise error
+        places = ", ".join(map(str, self.elsewhere))
+        log.error("%s, and nothing in %s either: the final state is lost", why, places)
+        return None
 
 
 def write_durably(payload: bytes | memoryview, path: Path) -> None:
