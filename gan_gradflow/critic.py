@@ -52,6 +52,8 @@ class Critic:
         chunk_size: the largest number of samples that `function` sees at once; None for
             all. It changes memory and speed, never the answer, if `function` treats
             samples independently.
+        positions: `function` gives a loss for each of so many positions of a sample,
+            `[n, positions]`; the sample's loss is their mean. None for one loss.
 
     Attributes:
         processes: those that ask together, each about its own rows of a batch; the
@@ -72,6 +74,7 @@ class Critic:
         access: Access = Access.GRADIENT,
         budget: int | None = None,
         chunk_size: int | None = None,
+        positions: int | None = None,
     ) -> None:
         if not isinstance(access, Access):
             raise TypeError(f"access must be an Access, got {access!r}")
@@ -85,6 +88,8 @@ class Critic:
         self.access = access
         self.budget = budget
         self.chunk_size = chunk_size
+        self.positions = positions
+        self._whole = True
         self._meter = _Meter()
 
     @property
@@ -122,6 +127,23 @@ class Critic:
         view.access = Access.SCORES
         return view
 
+    def at_each_position(
+        self, samples: Shaped[Tensor, "..."], num_query_dims: int = 0
+    ) -> Float[Tensor, "..."]:
+        """Losses `[*queries, batch, positions]`; a sample counts as one query all the same.
+
+        Raises:
+            ValueError: there is one loss for each sample only.
+        """
+        if self.positions is None:
+            raise ValueError(
+                "this critic has one loss for each sample; choose a discriminator with "
+                "a score for each position"
+            )
+        view = copy.copy(self)
+        view._whole = False
+        return view(samples, num_query_dims)
+
     def __call__(
         self, samples: Shaped[Tensor, "..."], num_query_dims: int = 0
     ) -> Float[Tensor, "..."]:
@@ -148,6 +170,8 @@ class Critic:
             _check_finite(losses)
         else:
             losses = self._in_chunks(flat, context)
+        if self.positions is not None and self._whole:
+            losses = losses.mean(-1)
         return losses.unflatten(0, leading)
 
     def _spend(self, queries: int) -> None:
@@ -182,11 +206,14 @@ class Critic:
             raise CriticError(
                 f"the critic raised {type(error).__name__}: {error}"
             ) from error
-        if not isinstance(losses, Tensor) or losses.shape != flat.shape[:1]:
+        positions = () if self.positions is None else (self.positions,)
+        expected = (len(flat), *positions)
+        if not isinstance(losses, Tensor) or losses.shape != expected:
             seen = list(losses.shape) if isinstance(losses, Tensor) else type(losses)
             raise CriticError(
                 f"the critic answered {len(flat)} samples with {seen}; it must return a "
-                f"tensor [{len(flat)}], one loss for each sample"
+                f"tensor {list(expected)}, one loss for each sample"
+                f"{' and position' if positions else ''}"
             )
         if not losses.is_floating_point():
             raise CriticError(
@@ -196,7 +223,7 @@ class Critic:
         return losses
 
 
-def _check_finite(scores: Float[Tensor, " samples"]) -> None:
+def _check_finite(scores: Float[Tensor, "samples *positions"]) -> None:
     if torch.compiler.is_compiling():
         return
     bad = int((~scores.isfinite()).sum())

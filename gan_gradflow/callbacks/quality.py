@@ -95,6 +95,8 @@ class QualityReport(L.Callback):
 
         Every process draws its part of the fakes; the first one measures all of them.
         """
+        if self.metric.num_samples == 0:
+            return {}
         latents = torch.randn(
             self.metric.num_samples,
             pl_module.generator.latent_dim,

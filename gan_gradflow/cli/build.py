@@ -74,6 +74,7 @@ def build_generator(config: dict[str, Any]) -> GeneratorModule:
 def build_module(config: dict[str, Any]) -> AdversarialModule:
     """Both players, the bridge between them, and the critic."""
     critic = config["critic"]
+    _check_vocabulary(config)
     generator = build_generator(config)
     network = build(config, "discriminator")
     try:
@@ -172,6 +173,24 @@ def build_trainer(
         raise ConfigError(f"trainer: {root_cause(error)}") from error
 
 
+def _check_vocabulary(config: dict[str, Any]) -> None:
+    """Tokens of the data are tokens of both players."""
+    known = config["data"].get("vocabulary")
+    penalty = config["penalty"]["_target_"].rpartition(".")[2]
+    if known is not None and penalty != "NoPenalty":
+        raise ConfigError(
+            f"penalty: {penalty} differentiates samples, and the data are tokens; use "
+            "penalty=none"
+        )
+    for player in ("generator", "discriminator"):
+        found = config[player].get("vocabulary", known)
+        if found != known:
+            raise ConfigError(
+                f"{player}.vocabulary is {found}, and data.vocabulary {known}; make them "
+                "equal"
+            )
+
+
 def _check_shapes(
     sent: Sequence[int], channel: Channel, expected: Sequence[int]
 ) -> None:
@@ -241,7 +260,8 @@ def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None
         ) from error
     finally:
         discriminator.train()
-    if scores.shape != (2,):
+    positions = discriminator.positions
+    if scores.shape != ((2,) if positions is None else (2, positions)):
         raise ConfigError(
             f"discriminator: it scores 2 samples with {list(scores.shape)}; it must "
             "return one score for each, [2]"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor
 
 from gan_gradflow.datamodules.iteration_loader import (
@@ -99,11 +99,11 @@ class TensorDataModule(L.LightningDataModule, ABC):
         """The class of each held-out sample, or None."""
         return self._data_set.held_out_labels
 
-    def train_floats(self, rows: slice | Tensor) -> Float[Tensor, "rows *event"]:
+    def train_floats(self, rows: slice | Tensor) -> Shaped[Tensor, "rows *event"]:
         """Training samples as floats, images in [-1, 1], on the CPU."""
         return as_floats(self.train_reals[rows])
 
-    def held_out_floats(self, rows: slice | Tensor) -> Float[Tensor, "rows *event"]:
+    def held_out_floats(self, rows: slice | Tensor) -> Shaped[Tensor, "rows *event"]:
         """Held-out samples as floats, images in [-1, 1], on the CPU."""
         return as_floats(self.held_out[rows])
 

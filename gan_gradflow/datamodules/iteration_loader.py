@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from gan_gradflow.datamodules.seeding import generator_for
@@ -23,7 +23,7 @@ from gan_gradflow.datamodules.seeding import generator_for
 class Batch(NamedTuple):
     """What one training iteration sees of the data, on one process."""
 
-    reals: Float[Tensor, "n_critic batch *event"]
+    reals: Shaped[Tensor, "n_critic batch *event"]
     labels: Int[Tensor, "n_critic batch"] | None
 
 
@@ -128,6 +128,6 @@ class IterationLoader:
         return self._permutation[1][start : start + share]
 
 
-def as_floats(reals: Tensor) -> Float[Tensor, "*shape"]:
-    """`uint8` pixels 0 .. 255 as float32 in [-1, 1]; floats as they are."""
+def as_floats(reals: Tensor) -> Shaped[Tensor, "*shape"]:
+    """`uint8` pixels 0 .. 255 as float32 in [-1, 1]; floats and tokens as they are."""
     return reals / 127.5 - 1 if reals.dtype == torch.uint8 else reals

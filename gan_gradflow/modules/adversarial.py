@@ -116,6 +116,7 @@ class AdversarialModule(L.LightningModule):
             access=self.bridge.traits.access if access is None else access,
             budget=budget,
             chunk_size=None if chunk_size == "auto" else chunk_size,
+            positions=discriminator.positions,
         )
         self._chunk_size_open = chunk_size == "auto"
         self.query_plan: QueryPlan = FixedQueries()
@@ -143,7 +144,7 @@ class AdversarialModule(L.LightningModule):
 
     def generator_losses(
         self, fakes: Shaped[Tensor, "n *event"], *context: Tensor
-    ) -> Float[Tensor, " n"]:
+    ) -> Float[Tensor, "n *positions"]:
         """The generator's loss for each sample, as the discriminator receives it."""
         with self._by_itself():
             received = self.channel(fakes)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import lightning as L
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -20,7 +20,8 @@ class DiscriminatorModule(L.LightningModule):
     Args:
         network: maps samples `[n, *event]` to scores `[n]`, higher for reals; if it has a
             number of classes, `num_classes`, samples and labels `[n]`. It may also score
-            packs of consecutive samples, `[n / m]`.
+            packs of consecutive samples, `[n / m]`; or, if it has a true `per_position`,
+            each position of samples `[length]`, `[n, length]`.
         objective: the pair of losses.
         penalty: added to the discriminator's loss.
         optimizer: makes the optimizer of the network's parameters.
@@ -51,11 +52,18 @@ class DiscriminatorModule(L.LightningModule):
         """Whether a sample is scored as one of its class."""
         return getattr(self.network, "num_classes", None) is not None
 
+    @property
+    def positions(self) -> int | None:
+        """How many positions of a sample have a score of their own; None if it has one."""
+        if not getattr(self.network, "per_position", False):
+            return None
+        return int(self.network.event_shape[0])  # type: ignore[index]
+
     def forward(
         self,
-        samples: Float[Tensor, "n *event"],
+        samples: Shaped[Tensor, "n *event"],
         labels: Int[Tensor, " n"] | None = None,
-    ) -> Float[Tensor, " scores"]:
+    ) -> Float[Tensor, "scores *positions"]:
         """The score of each sample (or pack of samples), in float32 at least.
 
         bf16 has no room for losses.
@@ -75,8 +83,8 @@ class DiscriminatorModule(L.LightningModule):
 
     def loss(
         self,
-        reals: Float[Tensor, "batch *event"],
-        fakes: Float[Tensor, "batch *event"],
+        reals: Shaped[Tensor, "batch *event"],
+        fakes: Shaped[Tensor, "batch *event"],
         labels: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The discriminator's loss on reals and exposed fakes, and scalars to log.
@@ -92,7 +100,8 @@ class DiscriminatorModule(L.LightningModule):
 
         reals = reals.detach().requires_grad_(self.penalty.on_reals)
         fakes = fakes.detach().requires_grad_(self.penalty.on_fakes)
-        real_scores, fake_scores = score(reals), score(fakes)
+        # Positions, where each has a score, are judged like samples.
+        real_scores, fake_scores = score(reals).flatten(), score(fakes).flatten()
         loss = self.objective.discriminator_losses(real_scores, fake_scores).mean()
         penalty = self.penalty(score, reals, fakes, real_scores, fake_scores)
         return loss + penalty, {
@@ -105,7 +114,7 @@ class DiscriminatorModule(L.LightningModule):
     @torch.no_grad()
     def context(
         self,
-        reals: Float[Tensor, "batch *event"],
+        reals: Shaped[Tensor, "batch *event"],
         labels: Int[Tensor, " batch"] | None,
     ) -> tuple[Tensor, ...]:
         """What `generator_losses` is told beside a batch of fakes, a row for each of them.
@@ -120,24 +129,27 @@ class DiscriminatorModule(L.LightningModule):
         return classes + paired
 
     def generator_losses(
-        self, fakes: Float[Tensor, "n *event"], *context: Tensor
-    ) -> Float[Tensor, " n"]:
+        self, fakes: Shaped[Tensor, "n *event"], *context: Tensor
+    ) -> Float[Tensor, "n *positions"]:
         """The generator's loss for each sample: what a critic over this module answers.
+
+        For each position of a sample, where it is scored so.
 
         Args:
             fakes: the samples to score.
             context: rows of what `context` gave that belong to them.
         """
         labels = context[0] if self.conditional else None
-        real_scores = context[-1] if self.objective.paired and context else None
+        paired = context[-1].flatten() if self.objective.paired and context else None
         scores = _for_each(fakes, self(fakes, labels))
-        return self.objective.generator_losses(scores, real_scores)
+        losses = self.objective.generator_losses(scores.flatten(), paired)
+        return losses.reshape(scores.shape)
 
 
 def _for_each(
-    samples: Float[Tensor, "n *event"], scores: Float[Tensor, " scores"]
-) -> Float[Tensor, " n"]:
+    samples: Shaped[Tensor, "n *event"], scores: Float[Tensor, "scores *positions"]
+) -> Float[Tensor, "n *positions"]:
     """The score of each sample: its own, or that of its pack."""
     return scores.repeat_interleave(
-        len(samples) // len(scores), output_size=len(samples)
+        len(samples) // len(scores), dim=0, output_size=len(samples)
     )

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from gan_gradflow.processes import ALONE, Processes
@@ -32,8 +32,8 @@ class Penalty(ABC):
     def __call__(
         self,
         discriminator: Callable[[Tensor], Tensor],
-        reals: Float[Tensor, "n *event"],
-        fakes: Float[Tensor, "n *event"],
+        reals: Shaped[Tensor, "n *event"],
+        fakes: Shaped[Tensor, "n *event"],
         real_scores: Float[Tensor, " scores"],
         fake_scores: Float[Tensor, " scores"],
     ) -> Float[Tensor, ""]:
@@ -49,8 +49,8 @@ class NoPenalty(Penalty):
     def __call__(
         self,
         discriminator: Callable[[Tensor], Tensor],  # noqa: ARG002
-        reals: Float[Tensor, "n *event"],  # noqa: ARG002
-        fakes: Float[Tensor, "n *event"],  # noqa: ARG002
+        reals: Shaped[Tensor, "n *event"],  # noqa: ARG002
+        fakes: Shaped[Tensor, "n *event"],  # noqa: ARG002
         real_scores: Float[Tensor, " scores"],
         fake_scores: Float[Tensor, " scores"],  # noqa: ARG002
     ) -> Float[Tensor, ""]:

@@ -10,7 +10,10 @@ CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "data").glob("*.yaml")
 
 def composed(path):
     run = {"seed": 3, "max_iterations": 7, "n_critic": 2}
-    return OmegaConf.merge(run, {"data": OmegaConf.load(path)}).data
+    data = OmegaConf.load(path)
+    if OmegaConf.is_missing(data, "path"):
+        data.path = "a file of the user's"
+    return OmegaConf.merge(run, {"data": data}).data
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -1,0 +1,102 @@
+"""Maximum likelihood beside the game: before it, to start from; during it, to watch.
+
+For generators that emit a distribution with a log-probability, the negative log-likelihood
+of reals, -log p(x), is a loss for pre-training, and tells of held-out reals whether the
+generator still covers them.
+"""
+
+import logging
+
+import lightning as L
+import torch
+from torch.distributions import Distribution
+
+log = logging.getLogger(__name__)
+
+
+class Likelihood(L.Callback):
+    """Pre-trains the generator by maximum likelihood, and logs that of held-out reals.
+
+    Args:
+        iterations: updates before the game, each on one batch; 0 for none.
+        batch_size: reals in such a batch.
+        lr: learning rate of Adam in pre-training.
+        every_n_iterations: how often the likelihood of held-out reals is logged.
+        seed: what the batches follow from.
+
+    Raises:
+        ValueError: a number is out of range.
+
+    Attributes:
+        latest: the last negative log-likelihood of held-out reals per element, in nats.
+        pretrained: the same after pre-training.
+    """
+
+    def __init__(
+        self,
+        iterations: int,
+        batch_size: int,
+        lr: float,
+        every_n_iterations: int,
+        seed: int,
+    ) -> None:
+        if iterations < 0 or batch_size < 1 or every_n_iterations < 1 or not lr > 0:
+            raise ValueError(
+                f"iterations {iterations}, batch_size {batch_size}, lr {lr} and "
+                f"every_n_iterations {every_n_iterations} must be positive; "
+                "iterations may be 0"
+            )
+        self.iterations = iterations
+        self.batch_size = batch_size
+        self.lr = lr
+        self.every_n_iterations = every_n_iterations
+        self.seed = seed
+        self.pretrained = self.latest = float("nan")
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Pre-train, unless the run goes on from a checkpoint."""
+        if trainer.global_step == 0:
+            self._pretrain(pl_module, trainer.datamodule.train_reals)
+        self.pretrained = self._measure(trainer, pl_module)
+        log.info("held-out nll of an element before the game: %.4f", self.pretrained)
+
+    def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
+        """Log the likelihood, if it is time to."""
+        last = trainer.global_step == trainer.max_steps
+        if last or trainer.global_step % self.every_n_iterations == 0:
+            self._measure(trainer, pl_module)
+
+    def _pretrain(self, pl_module: L.LightningModule, reals: torch.Tensor) -> None:
+        generator = pl_module.generator
+        random = torch.Generator().manual_seed(self.seed)
+        optimizer = torch.optim.Adam(generator.network.parameters(), self.lr)
+        for _ in range(self.iterations):
+            rows = torch.randint(len(reals), (self.batch_size,), generator=random)
+            loss = _nll(pl_module, reals[rows].to(pl_module.device)).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        generator.averaged.module.load_state_dict(generator.network.state_dict())
+
+    def _measure(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
+        reals = trainer.datamodule.held_out
+        with torch.no_grad():
+            chunks = [chunk.to(pl_module.device) for chunk in reals.split(500)]
+            losses = torch.cat([_nll(pl_module, chunk) for chunk in chunks])
+        self.latest = losses.mean().item() / reals[0].numel()
+        for logger in trainer.loggers:
+            logger.log_metrics({"quality/reals_nll": self.latest}, trainer.global_step)
+        return self.latest
+
+
+def _nll(pl_module: L.LightningModule, reals: torch.Tensor) -> torch.Tensor:
+    latents = torch.zeros(
+        len(reals), pl_module.generator.latent_dim, device=reals.device
+    )
+    emission = pl_module.generator(latents)
+    if not isinstance(emission, Distribution):
+        raise ValueError(
+            "callbacks.likelihood needs a generator that emits a distribution, and this "
+            f"one emits {type(emission).__name__}; use callbacks.likelihood=null"
+        )
+    return -emission.log_prob(reals)
