@@ -95,6 +95,10 @@ def picture(
     samples = samples.detach().float().cpu()
     if samples.ndim == 4:
         columns = columns or max(1, round(len(samples) ** 0.5))
+        if samples.shape[1] == 2:  # red and green, and no blue
+            samples = torch.cat(
+                [samples, samples.new_full(samples[:, :1].shape, -1)], 1
+            )
         return make_grid(
             samples, nrow=columns, normalize=True, value_range=(-1, 1), pad_value=0.5
         )
