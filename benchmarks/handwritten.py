@@ -93,6 +93,7 @@ def configuration(folder: str, iterations: int, overrides: list[str]) -> dict:
                 "metrics=none",
                 "callbacks.best_checkpoint=null",
                 "callbacks.collapse_alarm=null",
+                "callbacks.gradient_flow=null",
                 f"run_dir={folder}",
                 *overrides,
             ],

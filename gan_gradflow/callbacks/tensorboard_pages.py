@@ -18,6 +18,35 @@ _LAYOUT = {
         "norm of the pull": ["Multiline", [r"pull/norm"]],
         "critic queries": ["Multiline", [r"critic/queries"]],
     },
+    "gradient flow": {
+        "cosine with the reference": [
+            "Multiline",
+            [r"gradient_flow/(pull|parameters)_cosine"],
+        ],
+        "scale, 1 if unbiased": [
+            "Multiline",
+            [r"gradient_flow/(pull|parameters)_scale"],
+        ],
+        "squared bias, of the norm's": [
+            "Multiline",
+            [r"gradient_flow/(pull|parameters)_squared_bias"],
+        ],
+        "noise, of the norm": ["Multiline", [r"gradient_flow/(pull|parameters)_noise"]],
+        "signal to noise, in power": [
+            "Multiline",
+            [r"gradient_flow/(pull|parameters)_snr", r"queries/snr"],
+        ],
+        "draws of an adaptive plan": ["Multiline", [r"queries/draws"]],
+        "queries of the monitor": ["Multiline", [r"gradient_flow/queries"]],
+        "update to weight, generator": [
+            "Multiline",
+            [r"update_to_weight/generator/.*"],
+        ],
+        "update to weight, discriminator": [
+            "Multiline",
+            [r"update_to_weight/discriminator/.*"],
+        ],
+    },
     "quality": {
         "distance": ["Multiline", [r"quality/(frechet_distance|cell_kl)"]],
         "share covered": [

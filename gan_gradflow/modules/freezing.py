@@ -14,14 +14,23 @@ def frozen(module: nn.Module) -> Iterator[None]:
     spectral norm still iterates; what they recorded meanwhile is forgotten on leaving.
     """
     learning = [p for p in module.parameters() if p.requires_grad]
-    buffers = [buffer.detach() for buffer in module.buffers()]
-    kept = [buffer.clone() for buffer in buffers]
     for parameter in learning:
         parameter.requires_grad = False
     try:
-        yield
+        with buffers_kept(module):
+            yield
     finally:
         for parameter in learning:
             parameter.requires_grad = True
+
+
+@contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Inside, `module` may be used; its buffers are put back after."""
+    buffers = [buffer.detach() for buffer in module.buffers()]
+    kept = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
         for buffer, value in zip(buffers, kept, strict=True):
             buffer.copy_(value)

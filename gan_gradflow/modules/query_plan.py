@@ -71,6 +71,9 @@ class QueryPlan(nn.Module, ABC):
     def queries_per_sample(self, bridge: GradientBridge, dim: int) -> int:
         """Queries that the next call spends on each sample of `dim` elements."""
 
+    def settle(self, bridge: GradientBridge) -> None:
+        """Give a bridge the draws that an undivided call would take now."""
+
     def observe(self, norm: Float[Tensor, ""]) -> None:
         """Learn from the norm of the parameter gradient, once it is known."""
 
@@ -203,6 +206,10 @@ class AdaptiveQueries(QueryPlan):
         parts = 2 if self._measures() else 1
         bridge.take(int(self.num_draws) // parts)
         return parts * bridge.queries_per_sample(dim)
+
+    def settle(self, bridge: GradientBridge) -> None:
+        """All draws in one call."""
+        bridge.take(int(self.num_draws))
 
     @torch.no_grad()
     def observe(self, norm: Float[Tensor, ""]) -> None:
