@@ -5,5 +5,6 @@ import sys
 from gan_gradflow.cli import main
 
 if __name__ == "__main__":
-    sys.argv.insert(1, "train")
+    if sys.argv[1:2] != ["train"]:  # as in a process that this one started
+        sys.argv.insert(1, "train")
     main()

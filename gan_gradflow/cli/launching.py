@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -47,10 +48,16 @@ def job_name() -> str | None:
     None outside of a job, in an interactive one, and where torchrun was given no id: there
     the time of day is a better name.
     """
+    job = os.environ.get("SLURM_JOB_ID") if _by_slurm() else None
     if _by_torchrun():
-        run_id = os.environ["TORCHELASTIC_RUN_ID"]
-        return None if run_id == "none" else run_id
-    return os.environ.get("SLURM_JOB_ID") if _by_slurm() else None
+        job = os.environ["TORCHELASTIC_RUN_ID"]
+    return None if job in (None, "none") else f"job_{job}"  # a bare number is no name
+
+
+def requeued(run_dir: str) -> bool:
+    """Whether this job ran before, up to a checkpoint in its run folder."""
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    return restarts > 0 and any((Path(run_dir) / "checkpoints").glob("*.ckpt"))
 
 
 def name_after_job(arguments: list[str]) -> list[str]:

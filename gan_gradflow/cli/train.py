@@ -79,9 +79,12 @@ def _app(cfg: DictConfig) -> float | None:
     with checking("train", cfg.run_dir):
         config = validate(cfg, TOP_LEVEL)
         going_on = None
-        if config["resume"] is not None:
+        folder = config["resume"]
+        if folder is None and launching.requeued(config["run_dir"]):
+            folder, config["run_overrides"] = config["run_dir"], []
+        if folder is not None:
             going_on = continuation(
-                config["resume"],
+                folder,
                 [o for o in config["run_overrides"] if not instructs(o)],
                 config["allow_changes"],
                 [*config["trust"], *packages_of(config)],
