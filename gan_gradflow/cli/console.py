@@ -23,7 +23,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization")
     # It is the run's own, when a run goes on.
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric", "tensorboard"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.WARNING)
@@ -94,6 +94,16 @@ def print_summary(summary: dict[str, Any]) -> None:
         table.add_row("alarm", line)
     for name, path in summary["paths"].items():
         table.add_row(name.replace("_", " "), path)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
+    """A table whose first column names the rows."""
+    table = Table(title=title, title_justify="left")
+    for place, name in enumerate(head):
+        table.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -1,0 +1,226 @@
+"""Which runs a comparison consists of, and which of them are done.
+
+A run is recognised by the digest of its whole configuration: it lies in a folder named by
+it, and is done when its `summary.json` says that it finished.
+"""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from gan_gradflow.cli.errors import ConfigError, plainly
+from gan_gradflow.cli.train import RUN
+from gan_gradflow.cli.train import TOP_LEVEL as OF_TRAIN
+from gan_gradflow.cli.trust import packages_of
+from gan_gradflow.cli.validate import validate
+
+ABOUT_COMPARING = ("bridges", "variants", "seeds", "budgets", "jobs", "runs")
+"""Keys that say what is compared, and are no part of a run's configuration."""
+
+_TRAIN = [sys.executable, "-m", "gan_gradflow", "train"]
+
+
+class Planned(NamedTuple):
+    """One run of a comparison.
+
+    Attributes:
+        label: what it is called; the runs of several seeds share it.
+        seed: the run's.
+        overrides: of `train`, all but the seed.
+        config: the whole configuration.
+        digest: of the configuration.
+        folder: where the run lies, or will.
+    """
+
+    label: str
+    seed: int
+    overrides: list[str]
+    config: dict[str, Any]
+    digest: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.label}, seed {self.seed}"
+
+
+def plan(config: dict[str, Any], overrides: list[str]) -> list[Planned]:
+    """All runs of a comparison, one label after the other; inside a Hydra app only.
+
+    Args:
+        config: of the comparison.
+        overrides: its command line, of which all that `train` understands is passed on.
+
+    Raises:
+        ConfigError: a run cannot be configured so.
+    """
+    shared = [
+        o for o in overrides if not _key(o).startswith((*ABOUT_COMPARING, "run_"))
+    ]
+    for key in ("bridge", "seed", "resume"):
+        if any(_key(o) == key for o in shared):
+            raise ConfigError(
+                f"{key} is what a comparison sets for each run; use bridges=[...] and "
+                "seeds=[...], and run the same command again to go on"
+            )
+    _require_distinct("seeds", config["seeds"])
+    _require_distinct("budgets", config["budgets"])
+    planned = []
+    for label, own in _labelled(config):
+        for seed in config["seeds"]:
+            planned.append(_planned(label, seed, [*shared, *own], config["run_dir"]))
+    return planned
+
+
+def is_done(run: Planned) -> bool:
+    """Whether the run lies finished in its folder.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration.
+    """
+    from gan_gradflow.modules.checkpoint import digest_of
+
+    if not (run.folder / "config.yaml").exists():
+        return False
+    found: Any = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
+    if digest_of(found) != run.digest:
+        raise ConfigError(
+            f"{run.folder} holds a run of another configuration than {run.name}; move it "
+            "away, or choose another run_name"
+        )
+    try:
+        return bool(json.loads((run.folder / "summary.json").read_text())["finished"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def command_for(run: Planned, config_dirs: list[str]) -> list[str]:
+    """The command that begins the run, or goes on with it where it has left a checkpoint.
+
+    What a run left behind that never came to a checkpoint is removed.
+    """
+    command = [*_TRAIN, *config_dirs]
+    if _has_checkpoint(run):
+        return [*command, f"resume={_quoted(run.folder)}", *_trust(run)]
+    shutil.rmtree(run.folder, ignore_errors=True)
+    place = f"hydra.run.dir={_quoted(run.folder)}"
+    return [*command, *run.overrides, f"seed={run.seed}", place]
+
+
+def commands_for_launcher(
+    runs: list[Planned], config_dirs: list[str], launcher: list[str]
+) -> dict[str, list[str]]:
+    """Sweeps that hand all seeds of a label to one of Hydra's launchers.
+
+    Args:
+        runs: those to be done.
+        config_dirs: options that let Hydra find the user's configurations.
+        launcher: overrides that choose the launcher and set it up.
+
+    Returns:
+        The commands by what to call them.
+    """
+    commands = {}
+    start = [*_TRAIN, "-m", *config_dirs]
+    for label in dict.fromkeys(run.label for run in runs):
+        begun = [r for r in runs if r.label == label and _has_checkpoint(r)]
+        fresh = [r for r in runs if r.label == label and not _has_checkpoint(r)]
+        if fresh:
+            seeds = ",".join(str(run.seed) for run in fresh)
+            place = f"hydra.sweep.dir={_quoted(fresh[0].folder.parent)}"
+            commands[label] = [
+                *[*start, *fresh[0].overrides, f"seed={seeds}", place],
+                *["hydra.sweep.subdir=seed${seed}", *launcher],
+            ]
+        if begun:
+            folders = ",".join(_quoted(run.folder) for run in begun)
+            place = f"hydra.sweep.dir={_quoted(begun[0].folder.parent / 'resumed')}"
+            commands[f"{label}, going on"] = [
+                *[*start, f"resume={folders}", place, *_trust(begun[0]), *launcher]
+            ]
+    return commands
+
+
+def _labelled(config: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """What is compared: labels, each with overrides of its own."""
+    chosen: dict[str, list[str]] = {}
+    for bridge in config["bridges"]:
+        chosen.setdefault(bridge, [f"bridge={bridge}"])
+    for name, own in config["variants"].items():
+        if name in chosen:
+            raise ConfigError(
+                f"variants.{name} has the name of a bridge; choose another"
+            )
+        if not isinstance(own, list) or not all(isinstance(o, str) for o in own):
+            raise ConfigError(
+                f"variants.{name} is {own!r}, and it must be a list of overrides, such as "
+                f'+variants.{name}=["bridge=spsa","data.batch_size=32"]'
+            )
+        chosen[name] = own
+    if not chosen:
+        raise ConfigError("there is nothing to compare; use bridges=[exact,spsa]")
+    labelled = []
+    for label, own in chosen.items():
+        for budget in config["budgets"]:
+            if budget is None:
+                labelled.append((label, own))
+            else:
+                words = f"{label}, {budget:,} queries"
+                labelled.append((words, [*own, f"critic.budget={budget}"]))
+    return labelled
+
+
+def _planned(label: str, seed: int, overrides: list[str], run_dir: str) -> Planned:
+    from gan_gradflow.modules.checkpoint import digest_of
+
+    anywhere = _composed(label, [*overrides, "seed=0"], "")
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "_", label)
+    folder = Path(run_dir, "runs", f"{slug}-{digest_of(anywhere)[:8]}", f"seed{seed}")
+    config = _composed(label, [*overrides, f"seed={seed}"], str(folder))
+    return Planned(label, seed, overrides, config, digest_of(config), folder)
+
+
+def _composed(label: str, overrides: list[str], run_dir: str) -> dict[str, Any]:
+    from hydra import compose
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        cfg: DictConfig = compose("train", overrides)
+        cfg.run_dir = run_dir
+        config = validate(cfg, OF_TRAIN)
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        reason = str(error) if isinstance(error, ConfigError) else plainly(error)
+        raise ConfigError(f"{label}: {reason}") from error
+    return {key: node for key, node in config.items() if key in RUN}
+
+
+def _require_distinct(key: str, values: list[Any]) -> None:
+    if not values or len(set(values)) < len(values):
+        raise ConfigError(
+            f"{key} must be one or more different ones, got {values}; leave it out for "
+            "the usual"
+        )
+
+
+def _has_checkpoint(run: Planned) -> bool:
+    return any((run.folder / "checkpoints").glob("*.ckpt"))
+
+
+def _trust(run: Planned) -> list[str]:
+    packages = packages_of(run.config)
+    return [f"trust=[{','.join(packages)}]"] if packages else []
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "\\'") + "'"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]

@@ -1,0 +1,143 @@
+"""Runs side by side: by label, with the mean and its standard error over the seeds.
+
+With n runs of a label and their sample deviation s, the standard error is s / sqrt(n); one
+run has none.
+"""
+
+import statistics
+from typing import Any, NamedTuple
+
+from gan_gradflow.callbacks.quality_record import QualityPoint
+from gan_gradflow.datamodules.identity import data_identity, difference
+from gan_gradflow.reports.runs import ReportError, Run
+
+
+class Mean(NamedTuple):
+    """The mean over runs, and its standard error where there are several."""
+
+    value: float
+    error: float | None
+
+    def __str__(self) -> str:
+        if self.error is None:
+            return f"{self.value:.4g}"
+        return f"{self.value:.4g} ± {self.error:.2g}"
+
+
+class Comparison:
+    """Runs on the same data, measured alike.
+
+    Args:
+        runs: in the order in which their labels are reported.
+
+    Raises:
+        ReportError: no runs, or runs whose data or measures differ.
+    """
+
+    def __init__(self, runs: list[Run]) -> None:
+        if not runs:
+            raise ReportError("there is no finished run to report on")
+        first = runs[0]
+        for run in runs[1:]:
+            require_comparable(
+                str(first.folder), first.config, str(run.folder), run.config
+            )
+        self.runs = runs
+        self.primary: str | None = runs[0].summary["primary"]
+        self.labels = list(dict.fromkeys(run.label for run in runs))
+
+    def of(self, label: str) -> list[Run]:
+        """The runs of a label."""
+        return [run for run in self.runs if run.label == label]
+
+    def figures(self) -> list[str]:
+        """The names of the figures of quality, the main one first."""
+        names = list(
+            dict.fromkeys(n for run in self.runs for n in run.summary["quality"])
+        )
+        return sorted(names, key=lambda name: name != self.primary)
+
+    def floor(self, figure: str) -> float | None:
+        """What reals score against reals: the mean over the runs."""
+        found = [r.summary["floor"][figure] for r in self.runs if r.summary["floor"]]
+        return statistics.mean(found) if found else None
+
+    def final(self, label: str, figure: str) -> Mean | None:
+        """A figure at the end of a label's runs."""
+        values = [run.summary["quality"].get(figure) for run in self.of(label)]
+        return mean_of([value for value in values if value is not None])
+
+    def spent(self, label: str, what: str) -> Mean | None:
+        """Iterations, queries, seconds or CPU seconds of a label's runs, when measured."""
+        points = [run.points[-1] for run in self.of(label) if run.points]
+        return mean_of([float(getattr(point, what)) for point in points])
+
+    def fidelity(self, label: str) -> dict[str, Mean]:
+        """What was measured of the gradient's fidelity, at the end."""
+        runs = self.of(label)
+        names = dict.fromkeys(name for run in runs for name in run.fidelity)
+        found = {
+            n: mean_of([r.fidelity[n] for r in runs if n in r.fidelity]) for n in names
+        }
+        return {name: mean for name, mean in found.items() if mean is not None}
+
+    def curve(self, label: str, figure: str) -> list[tuple[QualityPoint, Mean]]:
+        """A figure over the iterations that all of a label's runs were measured at.
+
+        The point holds the means of what had been spent until then.
+        """
+        by_iteration = [{p.iteration: p for p in run.points} for run in self.of(label)]
+        common = set(by_iteration[0]).intersection(*by_iteration[1:])
+        curve = []
+        for iteration in sorted(common):
+            points = [of_run[iteration] for of_run in by_iteration]
+            found = mean_of([p.figures[figure] for p in points if figure in p.figures])
+            if found is not None:
+                curve.append((_average(points), found))
+        return curve
+
+
+def mean_of(values: list[float]) -> Mean | None:
+    """The mean of values and its standard error; None without values."""
+    if not values:
+        return None
+    if len(values) == 1:
+        return Mean(values[0], None)
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return Mean(statistics.mean(values), error)
+
+
+def _average(points: list[QualityPoint]) -> QualityPoint:
+    return QualityPoint(
+        points[0].iteration,
+        round(statistics.mean(p.queries for p in points)),
+        statistics.mean(p.seconds for p in points),
+        statistics.mean(p.cpu_seconds for p in points),
+        {},
+    )
+
+
+def require_comparable(
+    first: str, first_config: dict[str, Any], other: str, other_config: dict[str, Any]
+) -> None:
+    """Raise a ReportError unless two runs are on the same data and measured alike.
+
+    Args:
+        first: what to call the one.
+        first_config: its configuration.
+        other: what to call the other.
+        other_config: its configuration.
+    """
+    configs = (first_config, other_config)
+    data = difference(*(data_identity(config["data"]) for config in configs))
+    if data:
+        raise ReportError(
+            f"{first} and {other} are on different data ({data}): their figures do not "
+            "compare"
+        )
+    measured = difference(*(config["metrics"] for config in configs))
+    if measured:
+        raise ReportError(
+            f"{first} and {other} are measured differently ({measured}): their figures do "
+            "not compare"
+        )

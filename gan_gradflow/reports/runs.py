@@ -1,0 +1,122 @@
+"""What finished runs left in their folders."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
+
+_FIDELITY = "fidelity/"
+
+
+class ReportError(ValueError):
+    """Runs that cannot be reported on, or not together."""
+
+
+class Run(NamedTuple):
+    """One run.
+
+    Attributes:
+        label: what it is called in a report; the runs of several seeds share it.
+        folder: where it lies.
+        config: its whole configuration.
+        summary: its `summary.json`.
+        points: its quality as it learned.
+        fidelity: the last figures of its gradient's fidelity, where they were measured.
+    """
+
+    label: str
+    folder: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    points: list[QualityPoint]
+    fidelity: dict[str, float]
+
+
+def read_run(folder: Path, label: str | None = None) -> Run:
+    """A run that has ended.
+
+    Args:
+        folder: the run folder.
+        label: what to call it; None calls it by its bridge.
+
+    Raises:
+        ReportError: it is no run folder, or its run has not ended.
+    """
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+        config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+        points = QualityRecord(folder / "quality.jsonl").read()
+        bridge = config["bridge"]["_target_"]
+    except FileNotFoundError as error:
+        raise ReportError(
+            f"{folder} has no {Path(error.filename).name}: it is not the folder of a run "
+            "that has ended"
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError, OmegaConfBaseException) as error:
+        raise ReportError(
+            f"{folder} cannot be read as a run ({type(error).__name__}: {error})"
+        ) from error
+    name = bridge.split(".")[-2]  # the file that the class is alone in
+    return Run(label or name, folder, config, summary, points, _fidelity(folder))
+
+
+def find_runs(folders: list[str]) -> list[Run]:
+    """The runs in these folders, and in the folders of sweeps and comparisons.
+
+    Raises:
+        ReportError: a folder is missing, or holds no run that has ended.
+    """
+    found: dict[Path, Run] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise ReportError(f"there is no folder {folder}")
+        summaries = sorted(folder.rglob("summary.json"))
+        if not summaries:
+            raise ReportError(
+                f"{folder} holds no summary.json: it is not the folder of a run that "
+                "has ended, nor of a sweep"
+            )
+        for path in summaries:
+            found[path.parent.resolve()] = read_run(path.parent)
+    return told_apart(list(found.values()))
+
+
+def told_apart(runs: list[Run]) -> list[Run]:
+    """Runs of one label but several configurations get what differs into the label."""
+    labelled = []
+    for run in runs:
+        others = [_flat(other.config) for other in runs if other.label == run.label]
+        mine = _flat(run.config)
+        keys = sorted(k for k in mine if any(o.get(k) != mine[k] for o in others))
+        words = [f"{key}={mine[key]}" for key in keys if not _follows(key)]
+        labelled.append(run._replace(label=" ".join([run.label, *words[:4]])))
+    return labelled
+
+
+def _follows(key: str) -> bool:
+    """Whether a value follows from the seed, the folder or another value."""
+    about = ("seed", "run_", "logger.", "trainer.", "callbacks.", "data.num_iterations")
+    return key.startswith(about) or key.endswith(".seed")
+
+
+def _flat(node: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {path: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= _flat(value, f"{path}.{key}" if path else str(key))
+    return flat
+
+
+def _fidelity(folder: Path) -> dict[str, float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    if not (folder / "tensorboard").is_dir():
+        return {}
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    tags = [t for t in events.Tags()["scalars"] if t.startswith(_FIDELITY)]
+    return {t.removeprefix(_FIDELITY): events.Scalars(t)[-1].value for t in tags}

@@ -1,0 +1,112 @@
+"""Runs side by side: means with their errors, and only what compares."""
+
+import pytest
+from folders import DATA, METRICS, leave_run
+from torch.utils.tensorboard import SummaryWriter
+
+from gan_gradflow.reports.comparison import Comparison, mean_of
+from gan_gradflow.reports.runs import ReportError, find_runs, read_run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two seeds of exact, one of spsa."""
+    leave_run(tmp_path / "a", seed=1, distances=(3.0, 2.0))
+    leave_run(tmp_path / "b", seed=2, distances=(5.0, 4.0, 1.0))
+    leave_run(tmp_path / "c", bridge="spsa", distances=(6.0, 5.0))
+    return [read_run(tmp_path / name) for name in "abc"]
+
+
+def test_the_mean_has_the_standard_error_of_its_runs() -> None:
+    mean = mean_of([1.0, 2.0, 6.0])
+    assert (mean.value, mean.error) == (3, pytest.approx((7 / 3) ** 0.5))
+    assert mean_of([2.0]) == (2, None)
+    assert mean_of([]) is None
+    assert (str(mean), str(mean_of([2.0]))) == ("3 ± 1.5", "2")
+
+
+def test_labels_are_bridges_and_figures_start_with_the_main_one(runs) -> None:
+    comparison = Comparison(runs)
+    assert comparison.labels == ["exact", "spsa"]
+    assert comparison.figures() == ["distance", "modes"]
+    assert comparison.final("exact", "distance") == (1.5, 0.5)
+    assert comparison.final("spsa", "distance") == (5, None)
+    assert comparison.floor("distance") == 0.5
+
+
+def test_a_curve_has_the_iterations_that_all_seeds_were_measured_at(runs) -> None:
+    curve = Comparison(runs).curve("exact", "distance")
+    assert [(p.iteration, p.queries, m.value) for p, m in curve] == [
+        (2, 20, 4.0),
+        (4, 40, 3.0),
+    ]
+
+
+def test_the_cost_is_that_of_the_last_measurement(runs) -> None:
+    comparison = Comparison(runs)
+    assert comparison.spent("exact", "queries").value == 50
+    assert comparison.spent("spsa", "seconds").value == 3.0
+
+
+def test_fidelity_is_read_where_it_was_measured(tmp_path) -> None:
+    leave_run(tmp_path / "a")
+    with SummaryWriter(tmp_path / "a" / "tensorboard") as writer:
+        for step, value in enumerate((0.25, 0.5)):
+            writer.add_scalar("fidelity/cosine", value, step)
+        writer.add_scalar("loss/generator", 1.0, 0)
+    comparison = Comparison([read_run(tmp_path / "a")])
+    assert comparison.fidelity("exact") == {"cosine": (0.5, None)}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"data": {**DATA, "sigma": 0.5}}, r"different data \(sigma 0.01 and 0.5\)"),
+        ({"metrics": {**METRICS, "num_samples": 9}}, "num_samples 200 and 9"),
+    ],
+)
+def test_runs_that_do_not_compare_are_refused(tmp_path, change, told) -> None:
+    folders = [leave_run(tmp_path / "a"), leave_run(tmp_path / "b", **change)]
+    with pytest.raises(ReportError, match=told):
+        Comparison([read_run(folder) for folder in folders])
+
+
+def test_other_seeds_and_batches_are_the_same_data(tmp_path) -> None:
+    data = {**DATA, "seed": 7, "batch_size": 99, "num_iterations": 3}
+    folders = [leave_run(tmp_path / "a"), leave_run(tmp_path / "b", data=data)]
+    assert len(Comparison([read_run(folder) for folder in folders]).runs) == 2
+
+
+def test_runs_are_found_in_folders_of_sweeps_once(tmp_path) -> None:
+    for seed in (1, 2):
+        leave_run(tmp_path / "sweep" / str(seed), seed=seed)
+    found = find_runs([str(tmp_path / "sweep"), str(tmp_path / "sweep" / "1")])
+    assert [run.config["seed"] for run in found] == [1, 2]
+    assert {run.label for run in found} == {"exact"}
+
+
+def test_two_settings_of_a_bridge_get_the_setting_into_the_label(tmp_path) -> None:
+    for draws in (2, 4):
+        node = {"_target_": "gan_gradflow.bridges.spsa.SPSABridge", "num_draws": draws}
+        leave_run(tmp_path / str(draws), bridge=node)
+    labels = [run.label for run in find_runs([str(tmp_path)])]
+    assert labels == ["spsa bridge.num_draws=2", "spsa bridge.num_draws=4"]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
+    with pytest.raises(ReportError, match=r"there is no folder .*nowhere"):
+        find_runs([str(tmp_path / "nowhere")])
+    with pytest.raises(ReportError, match=r"holds no summary\.json"):
+        find_runs([str(tmp_path)])
+    folder = leave_run(tmp_path / "a")
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ReportError, match=r"has no config\.yaml"):
+        find_runs([str(tmp_path)])
+    (folder / "summary.json").write_text("{")
+    with pytest.raises(ReportError, match="cannot be read as a run"):
+        find_runs([str(tmp_path)])
+
+
+def test_nothing_to_compare_is_said() -> None:
+    with pytest.raises(ReportError, match="no finished run"):
+        Comparison([])
