@@ -89,7 +89,7 @@ def compare(config: dict[str, Any]) -> None:
     waiting = [run for run in planned if not is_done(run)]
     run_dir = Path(config["run_dir"])
     run_dir.mkdir(parents=True, exist_ok=True)
-    with kept_log(run_dir / "compare.log"):
+    with kept_log(run_dir / "compare.log", rank=0):
         done = len(planned) - len(waiting)
         log.info("%d runs in %s, of which %d are done", len(planned), run_dir, done)
         runner, failures = _train(waiting, config["jobs"])

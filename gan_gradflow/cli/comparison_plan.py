@@ -60,6 +60,8 @@ def plan(config: dict[str, Any], overrides: list[str]) -> list[Planned]:
     Raises:
         ConfigError: a run cannot be configured so.
     """
+    from gan_gradflow.modules.checkpoint import digest_of
+
     shared = [
         o for o in overrides if not _key(o).startswith((*ABOUT_COMPARING, "run_"))
     ]
@@ -73,8 +75,14 @@ def plan(config: dict[str, Any], overrides: list[str]) -> list[Planned]:
     _require_distinct("budgets", config["budgets"])
     planned = []
     for label, own in _labelled(config):
+        cfg = _composed(label, [*shared, *own])
+        folder = _folder(label, cfg, config["run_dir"])
         for seed in config["seeds"]:
-            planned.append(_planned(label, seed, [*shared, *own], config["run_dir"]))
+            place = folder / f"seed{seed}"
+            of_run = _resolved(label, cfg, seed, str(place))
+            planned.append(
+                Planned(label, seed, [*shared, *own], of_run, digest_of(of_run), place)
+            )
     return planned
 
 
@@ -176,28 +184,33 @@ def _labelled(config: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return labelled
 
 
-def _planned(label: str, seed: int, overrides: list[str], run_dir: str) -> Planned:
+def _folder(label: str, cfg: DictConfig, run_dir: str) -> Path:
+    """Named by the label, and by everything but the seed."""
     from gan_gradflow.modules.checkpoint import digest_of
 
-    anywhere = _composed(label, [*overrides, "seed=0"], "")
-    slug = re.sub(r"[^A-Za-z0-9.-]+", "_", label)
-    folder = Path(run_dir, "runs", f"{slug}-{digest_of(anywhere)[:8]}", f"seed{seed}")
-    config = _composed(label, [*overrides, f"seed={seed}"], str(folder))
-    return Planned(label, seed, overrides, config, digest_of(config), folder)
+    digest = digest_of(_resolved(label, cfg, 0, ""))
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", label)
+    return Path(run_dir, "runs", f"{name}-{digest[:8]}")
 
 
-def _composed(label: str, overrides: list[str], run_dir: str) -> dict[str, Any]:
+def _composed(label: str, overrides: list[str]) -> DictConfig:
     from hydra import compose
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        cfg: DictConfig = compose("train", overrides)
-        cfg.run_dir = run_dir
+        return compose("train", overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{label}: {plainly(error)}") from error
+
+
+def _resolved(label: str, cfg: DictConfig, seed: int, run_dir: str) -> dict[str, Any]:
+    """The configuration of one run, as `train` will check and keep it."""
+    cfg.seed, cfg.run_dir = seed, run_dir
+    try:
         config = validate(cfg, OF_TRAIN)
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        reason = str(error) if isinstance(error, ConfigError) else plainly(error)
-        raise ConfigError(f"{label}: {reason}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error}") from error
     return {key: node for key, node in config.items() if key in RUN}
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from gan_gradflow.cli import compare as command
 from gan_gradflow.cli.jobs import Job, JobRunner
 from gan_gradflow.cli.train import RUN
+from gan_gradflow.reports import comparison_page
 
 TINY = (
     "experiment=ring",
@@ -82,11 +83,18 @@ def leave_finished(arguments) -> None:
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
+def draw_nothing(path: Path, *_) -> Path:
+    """A picture that takes no time."""
+    path.write_bytes(b"PNG")
+    return path
+
+
 @pytest.fixture
 def recorded(monkeypatch):
     """No process is started; the jobs that would run are kept."""
     Recorded.jobs, Recorded.codes = [], {}
     monkeypatch.setattr(command, "JobRunner", Recorded)
+    monkeypatch.setattr(comparison_page, "draw_curves", draw_nothing)
     return Recorded
 
 
@@ -99,13 +107,11 @@ def summaries(tmp_path) -> list:
 
 
 def test_every_bridge_is_trained_with_every_seed_and_budget(compare, recorded) -> None:
-    result = compare("bridges=[exact,spsa]", "seeds=[1,2]", "budgets=[null,1000]")
+    result = compare("bridges=[exact]", "seeds=[1,2]", "budgets=[null,1000]")
     assert result.code == 0, result.err
     assert names(recorded) == [
         *["exact, seed 1", "exact, seed 2"],
         *["exact, 1,000 queries, seed 1", "exact, 1,000 queries, seed 2"],
-        *["spsa, seed 1", "spsa, seed 2"],
-        *["spsa, 1,000 queries, seed 1", "spsa, 1,000 queries, seed 2"],
     ]
     assert "critic.budget=1000" in recorded.jobs[2].command
     assert "0.375" in result.out  # the mean of .25 and .5
