@@ -163,7 +163,7 @@ class Critic:
         leading = samples.shape[: num_query_dims + 1]
         flat = samples.flatten(0, num_query_dims)
         context = [self._over_queries(tensor, leading) for tensor in self.context]
-        self._spend(len(flat) * self.processes.size)
+        self.spend(len(flat) * self.processes.size)
         if self.access is Access.SCORES:
             with torch.no_grad():
                 losses = self._in_chunks(flat.detach(), context).detach()
@@ -174,7 +174,12 @@ class Critic:
             losses = losses.mean(-1)
         return losses.unflatten(0, leading)
 
-    def _spend(self, queries: int) -> None:
+    def spend(self, queries: int) -> None:
+        """Count queries, those asked elsewhere too.
+
+        Raises:
+            BudgetExceededError: the budget does not cover them.
+        """
         if self.budget is not None and self.queries + queries > self.budget:
             raise BudgetExceededError(
                 f"{queries} more queries would exceed the budget of {self.budget}, of "

@@ -58,6 +58,8 @@ class Traits:
             that the bridge is built of fit some emissions only.
         passes_straight_through: the gradient on what comes out of a channel is taken for
             the gradient on what went in, so autograd need not pass the channel.
+        shares_a_pass: in a round the pull comes from the discriminator's own backward, so
+            that both players are updated together.
     """
 
     choose_when: str
@@ -71,6 +73,7 @@ class Traits:
     stand_ins: bool = False
     any_emission: bool = True
     passes_straight_through: bool = False
+    shares_a_pass: bool = False
 
 
 class GradientBridge(nn.Module, ABC):

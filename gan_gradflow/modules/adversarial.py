@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from gan_gradflow.bridges.base import GradientBridge
+from gan_gradflow.bridges.base import GradientBridge, pathwise
 from gan_gradflow.bridges.straight_through import passed_through
 from gan_gradflow.channels.base import Channel
 from gan_gradflow.critic import Critic, NonFiniteScoresError
@@ -39,6 +39,7 @@ from gan_gradflow.modules.chunk_size import SIZES, fastest_chunk_size
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
 from gan_gradflow.modules.generator import GeneratorModule
+from gan_gradflow.modules.one_stage import refuse_one_stage, shared_pull
 from gan_gradflow.modules.query_plan import FixedQueries, QueryPlan
 from gan_gradflow.modules.random_state import random_states, set_random_state
 from gan_gradflow.modules.snapshot import Snapshot
@@ -213,14 +214,18 @@ class AdversarialModule(L.LightningModule):
         ).to(self.device)
         labels = self._labels(batch)
         scalars: dict[str, Tensor] = {}
-        phases = zip(batch.reals, labels, latents[:-1], strict=True)
+        phases = list(zip(batch.reals, labels, latents[:-1], strict=True))
+        shared = phases.pop() if self.bridge.traits.shares_a_pass else None
         for phase, seen in enumerate(phases, start=1):
             self._seed_phase(phase)
             scalars |= self._update_discriminator(*seen, for_discriminator)
         self._seed_phase(0)
-        scalars |= self._update_generator(
-            batch.reals[-1], labels[-1], latents[-1], for_generator
-        )
+        if shared is not None:
+            scalars |= self._update_both(*shared, for_generator, for_discriminator)
+        else:
+            scalars |= self._update_generator(
+                batch.reals[-1], labels[-1], latents[-1], for_generator
+            )
         self.scalars = scalars
 
     def _follow_schedules(self) -> None:
@@ -312,6 +317,11 @@ class AdversarialModule(L.LightningModule):
         loss, scalars = self.discriminator.loss(received, fakes, labels)
         optimizer.zero_grad()
         self.manual_backward(loss)
+        return self._step_discriminator(loss, scalars, optimizer)
+
+    def _step_discriminator(
+        self, loss: Tensor, scalars: dict[str, Tensor], optimizer: Optimizer
+    ) -> dict[str, Tensor]:
         arrived = {
             "the mean score of reals": scalars["scores/reals"],
             "the mean score of fakes": scalars["scores/fakes"],
@@ -341,9 +351,43 @@ class AdversarialModule(L.LightningModule):
             loss = losses.mean() + self.generator.entropy_term(emission)
             optimizer.zero_grad()
             self.manual_backward(loss)
+        return self._step_generator(loss, pulls, optimizer)
+
+    def _update_both(
+        self,
+        reals: Tensor,
+        labels: Tensor | None,
+        latents: Tensor,
+        for_generator: Optimizer,
+        for_discriminator: Optimizer,
+    ) -> dict[str, Tensor]:
+        """Both players learn from one pass of the discriminator, as it is before."""
+        emission = self._emission(latents, labels)
+        self._asked = _size_of(emission)
+        pulls = watch(emission)
+        with self._by_itself():
+            fakes = self.channel(pathwise(emission, self.bridge))
+        self.critic.spend(len(fakes))
+        leaves = fakes.detach().requires_grad_()
+        received = self.received_reals(reals)
+        loss, scalars, scores = self.discriminator.scored_loss(received, leaves, labels)
+        for_discriminator.zero_grad()
+        self.manual_backward(loss)
+        losses, pull = shared_pull(self.discriminator, leaves, *scores, labels)
+        for_generator.zero_grad()
+        entropy = self.generator.entropy_term(emission)
+        self.manual_backward((pull * fakes).sum() + entropy)
+        scalars |= self._step_discriminator(loss, scalars, for_discriminator)
+        return scalars | self._step_generator(
+            losses.mean() + entropy, pulls, for_generator
+        )
+
+    def _step_generator(
+        self, loss: Tensor, pulls: list[Tensor], optimizer: Optimizer
+    ) -> dict[str, Tensor]:
         # The pull on one sample, so that its size does not depend on the batch.
         pull_norm = torch.stack([p.reshape(len(p), -1).norm(dim=1) for p in pulls])
-        pull_norm = pull_norm.norm(dim=0).mean() * len(losses)
+        pull_norm = pull_norm.norm(dim=0).mean() * len(pulls[0])
         arrived = {"the generator's loss": loss, "the pull": pull_norm}
         norm = self._step(self.generator, optimizer, arrived)
         self.query_plan.observe(norm)
@@ -495,6 +539,9 @@ class AdversarialModule(L.LightningModule):
                 f"{type(self.bridge).__name__} judges every sample by its own loss, and "
                 f"the discriminator couples the samples of a batch {coupling[0]}"
             )
+
+        if self.bridge.traits.shares_a_pass:
+            refuse_one_stage(self.discriminator)
 
     def on_train_start(self) -> None:
         """Let every random generator go on where a checkpoint left it."""

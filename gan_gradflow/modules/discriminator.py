@@ -94,22 +94,32 @@ class DiscriminatorModule(L.LightningModule):
             fakes: what the bridge exposed, in row i of the class of real i.
             labels: these classes, if there are any.
         """
+        fakes = fakes.detach().requires_grad_(self.penalty.on_fakes)
+        return self.scored_loss(reals, fakes, labels)[:2]
+
+    def scored_loss(
+        self,
+        reals: Float[Tensor, "batch *event"],
+        fakes: Float[Tensor, "batch *event"],
+        labels: Int[Tensor, " batch"] | None,
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """`loss` on fakes as they are, and the scores of reals and fakes in it."""
 
         def score(samples: Tensor) -> Tensor:
             return self(samples, labels)
 
         reals = reals.detach().requires_grad_(self.penalty.on_reals)
-        fakes = fakes.detach().requires_grad_(self.penalty.on_fakes)
         # Positions, where each has a score, are judged like samples.
         real_scores, fake_scores = score(reals).flatten(), score(fakes).flatten()
         loss = self.objective.discriminator_losses(real_scores, fake_scores).mean()
         penalty = self.penalty(score, reals, fakes, real_scores, fake_scores)
-        return loss + penalty, {
+        scalars = {
             "loss/discriminator": loss.detach(),
             "loss/penalty": penalty.detach(),
             "scores/reals": real_scores.detach().mean(),
             "scores/fakes": fake_scores.detach().mean(),
         }
+        return loss + penalty, scalars, (real_scores, fake_scores)
 
     @torch.no_grad()
     def context(

@@ -34,3 +34,15 @@ class Objective(ABC):
         self, fake_scores: Float[Tensor, " n"], real_scores: Float[Tensor, " n"] | None
     ) -> Float[Tensor, " n"]:
         """The generator's loss of each fake; `real_scores` may be None if unpaired."""
+
+    def slope_ratios(
+        self,
+        fake_scores: Float[Tensor, " n"],  # noqa: ARG002
+        real_scores: Float[Tensor, " n"],  # noqa: ARG002
+    ) -> Float[Tensor, " n"] | None:
+        """The slope of the generator's loss in each fake's score over the discriminator's.
+
+        In closed form, and not finite where the discriminator's slope is zero; None if
+        nobody has worked it out. With it, one backward can serve both players.
+        """
+        return None

@@ -6,6 +6,7 @@
 Both players' losses are piecewise linear in the scores.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import relu
@@ -34,3 +35,11 @@ class HingeObjective(Objective):
     ) -> Float[Tensor, " n"]:
         """The negative score."""
         return -fake_scores
+
+    def slope_ratios(
+        self,
+        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " n"],  # noqa: ARG002
+    ) -> Float[Tensor, " n"]:
+        """-1 / 1 within the margin, -1 / 0 beyond."""
+        return torch.where(fake_scores > -1, -1.0, -torch.inf).to(fake_scores)

@@ -33,3 +33,11 @@ class LeastSquaresObjective(Objective):
     ) -> Float[Tensor, " n"]:
         """Half the squared distance of fakes to 1."""
         return (fake_scores - 1).square() / 2
+
+    def slope_ratios(
+        self,
+        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " n"],  # noqa: ARG002
+    ) -> Float[Tensor, " n"]:
+        """(s - 1) / s."""
+        return (fake_scores - 1) / fake_scores

@@ -8,6 +8,7 @@ With D the log-odds of a sample being real and softplus(a) = log(1 + e^a),
 which are -log p(real) - log(1 - p(fake)) and -log p(fake) for p = sigmoid(D).
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -37,3 +38,11 @@ class NonsaturatingObjective(Objective):
     ) -> Float[Tensor, " n"]:
         """Cross-entropy of the fakes called real."""
         return softplus(-fake_scores)
+
+    def slope_ratios(
+        self,
+        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " n"],  # noqa: ARG002
+    ) -> Float[Tensor, " n"]:
+        """-sigmoid(-s) / sigmoid(s) = -exp(-s)."""
+        return -torch.exp(-fake_scores)

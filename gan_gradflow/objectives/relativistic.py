@@ -6,6 +6,7 @@
 Only differences of scores matter.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -45,3 +46,11 @@ class RelativisticObjective(Objective):
                 "is None; score one real for each fake"
             )
         return softplus(real_scores - fake_scores)
+
+    def slope_ratios(
+        self,
+        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " n"],
+    ) -> Float[Tensor, " n"]:
+        """-exp(D(real) - D(fake))."""
+        return -torch.exp(real_scores - fake_scores)

@@ -6,6 +6,7 @@
 At its best discriminator the first one's mean is minus the distance.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,3 +35,11 @@ class WassersteinObjective(Objective):
     ) -> Float[Tensor, " n"]:
         """The negative score."""
         return -fake_scores
+
+    def slope_ratios(
+        self,
+        fake_scores: Float[Tensor, " n"],
+        real_scores: Float[Tensor, " n"],  # noqa: ARG002
+    ) -> Float[Tensor, " n"]:
+        """-1 / 1."""
+        return -torch.ones_like(fake_scores)
