@@ -9,17 +9,14 @@ and Cranmer (AISTATS 2019) with entropy weight 5: 0.095 after 980 000 calls.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
 
 import matplotlib.pyplot as plt
 import torch
+from runs import measured, train
 
-TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 PUBLISHED_ERROR, PUBLISHED_CALLS = 0.095, 980_000
 ESTIMATORS = {
     "leave-one-out": [],
@@ -34,15 +31,10 @@ ESTIMATORS = {
 def run(folder: Path, name: str, overrides: list[str], seed: int) -> list:
     """Simulator calls and figures at every measurement."""
     run_name = f"{name.replace(', ', '_').replace(' ', '-')}_{seed}"
-    command = [
-        *(sys.executable, str(TRAIN)),
-        *("experiment=avo_poisson", f"seed={seed}", f"run_name={run_name}"),
-        *overrides,
-    ]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    place = folder / "outputs" / run_name
-    lines = (place / "quality.jsonl").read_text().splitlines()
-    points = [json.loads(line) for line in lines]
+    place = train(
+        folder, run_name, "experiment=avo_poisson", f"seed={seed}", *overrides
+    )
+    points = measured(place)
     state = torch.load(place / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     calls = int(state["generator.channel.calls"]) / points[-1]["iteration"]
     return [(calls * point["iteration"], point["figures"]) for point in points]
