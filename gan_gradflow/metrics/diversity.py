@@ -9,8 +9,8 @@ With features phi_i of n samples and distances d_ij = |phi_i - phi_j|,
 `modes` is the Vendi score (Friedman and Dieng, TMLR 2023): the effective number of
 dissimilar samples, 1 where all are alike and m for m equally frequent groups that the
 kernel tells apart. Its bandwidth b is a quarter of the median distance between reals (the
-median heuristic itself, Gretton et al., JMLR 13, 2012, blurs neighbouring modes: it finds
-2.8 of the ring's 8, a quarter of it 7.9).
+median heuristic itself, Gretton et al., JMLR 13, 2012, would blur the eight modes of a
+ring into three; a quarter of it counts eight).
 
 Both depend on the features and on n, so neither means anything but beside the same figure
 of the reals, and both are reported as shares of it.

@@ -67,6 +67,23 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(train, cli, bridge) ->
     assert differing(state(Path("killed")), state(RUN)) == []
 
 
+def test_adaptive_queries_and_what_watches_them_go_on_as_well(train, cli) -> None:
+    options = (
+        "bridge=finite_difference",
+        "queries=adaptive",
+        "queries.snr=100",
+        "queries.every_n_iterations=2",
+        "callbacks.gradient_flow.every_n_iterations=1",
+        "callbacks.collapse_alarm.every_n_iterations=1",
+        "callbacks.collapse_alarm.warm_up=0",
+    )
+    assert train(*options, "max_iterations=6", KILLED).code == 0
+    assert cli("train", "resume=killed", TRUST).code == 0
+    assert differing(state(Path("killed")), state(RUN)) == []
+    weights = torch.load(RUN / "checkpoints/last.ckpt", weights_only=True)
+    assert weights["state_dict"]["query_plan.num_draws"] > 4
+
+
 def test_the_record_of_a_run_that_was_killed_is_that_of_one_in_one_go(
     train, cli
 ) -> None:

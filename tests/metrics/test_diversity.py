@@ -36,6 +36,15 @@ def test_the_spread_is_the_mean_distance_of_pairs(gauge) -> None:
     assert found == pytest.approx((4 + 2 * 2**0.5) / 6)
 
 
+def test_a_ring_of_eight_has_eight_modes() -> None:
+    angles = torch.arange(256) * torch.pi / 4
+    ring = torch.stack([angles.cos(), angles.sin()], 1) + 0.01 * torch.randn(256, 2)
+    gauge = DiversityGauge(ring[None])
+    assert gauge.reals.modes == pytest.approx(8, rel=0.02)
+    gauge.bandwidth *= 4
+    assert gauge.measure(ring).modes == pytest.approx(3, rel=0.1)
+
+
 def test_reals_have_a_share_of_one(gauge) -> None:
     assert gauge.share(at_corners(6, 6, 6, 6)) == pytest.approx((1, 1))
 
