@@ -17,8 +17,13 @@ from rich.text import Text
 
 from gan_gradflow.audit.catalogue import Severity
 from gan_gradflow.audit.findings import Finding
+from gan_gradflow.metrics.gradient_fidelity import Figure
 
-Cell: TypeAlias = str | float | int | None
+Cell: TypeAlias = str | float | int | Figure | None
+
+PHASES, DIRECTION, INFORMATION = "Phases", "Direction", "Information"
+FIDELITY, HEALTH = "Fidelity", "Health"
+SECTIONS = (PHASES, DIRECTION, INFORMATION, FIDELITY, HEALTH)
 
 _STYLES = {
     Severity.VIOLATION: "bold red",
@@ -35,6 +40,7 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    section: str = ""
 
 
 @dataclass
@@ -70,6 +76,7 @@ class AuditReport:
             ],
             "tables": [
                 {
+                    "section": table.section,
                     "title": table.title,
                     "columns": list(table.columns),
                     "rows": [list(row) for row in table.rows],
@@ -116,18 +123,23 @@ def _rendered(table: Table) -> RichTable:
         rows = tuple(row for row in rows if row[-1])
         hidden = len(table.rows) - len(rows)
     caption = f"{hidden} unremarkable rows are in the JSON" if hidden else None
-    shown = RichTable(title=table.title, title_justify="left", caption=caption)
+    printed = RichTable(title=table.title, title_justify="left", caption=caption)
     for column in table.columns:
-        shown.add_column(column, overflow="fold")
+        printed.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*map(_shown, row), style="red" if row[-1] else "")
-    return shown
+        cells = [escape(shown(cell)) for cell in row]
+        printed.add_row(*cells, style="red" if row[-1] else "")
+    return printed
 
 
-def _shown(cell: Cell) -> str:
+def shown(cell: Cell) -> str:
+    """A cell as text, with three digits."""
     if cell is None:
         return "-"
-    return f"{cell:.3g}" if isinstance(cell, float) else escape(str(cell))
+    if isinstance(cell, Figure):
+        value = f"{cell.value:.3g}"
+        return f"{value} ± {cell.error:.1g}" if cell.error else value
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
 
 
 def _line(found: Finding) -> Text:
@@ -143,7 +155,7 @@ def _line(found: Finding) -> Text:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     finite = not isinstance(value, float) or abs(value) < float("inf")
     return value if finite else str(value)

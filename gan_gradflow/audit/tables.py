@@ -19,7 +19,7 @@ from gan_gradflow.audit.players import (
     owner,
 )
 from gan_gradflow.audit.records import PhaseRecord, Round, norm
-from gan_gradflow.audit.report import Table
+from gan_gradflow.audit.report import DIRECTION, HEALTH, PHASES, Table
 
 
 def gradient_table(
@@ -43,7 +43,7 @@ def gradient_table(
                 )
             )
     columns = ("phase", "group", "expected", "seen (norm)", "leftover", "finding")
-    return Table("Gradients", columns, tuple(rows))
+    return Table("Gradients", columns, tuple(rows), PHASES)
 
 
 def _leftover(record: PhaseRecord, names: list[str], left: bool) -> str:
@@ -72,7 +72,7 @@ def buffer_table(
                 )
             )
     columns = ("phase", "module", "expected", "seen", "finding")
-    return Table("Buffers", columns, tuple(rows))
+    return Table("Buffers", columns, tuple(rows), PHASES)
 
 
 def optimizer_table(
@@ -118,7 +118,7 @@ def optimizer_table(
         "others",
         "finding",
     )
-    return Table("Optimizers: parameters held", columns, tuple(rows))
+    return Table("Optimizers: parameters held", columns, tuple(rows), PHASES)
 
 
 def direction_table(
@@ -164,7 +164,7 @@ def direction_table(
         "push on fakes",
         "finding",
     )
-    return Table("Direction", columns, tuple(rows))
+    return Table("Direction", columns, tuple(rows), DIRECTION)
 
 
 def health_table(layers: Sequence[Layer], findings: Sequence[Finding]) -> Table:
@@ -190,7 +190,7 @@ def health_table(layers: Sequence[Layer], findings: Sequence[Finding]) -> Table:
         "in bf16",
         "finding",
     )
-    return Table("Health", columns, rows)
+    return Table("Health", columns, rows, HEALTH)
 
 
 _HEALTH = (

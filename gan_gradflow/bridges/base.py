@@ -133,6 +133,14 @@ class GradientBridge(nn.Module, ABC):
             "finite_difference, spsa or score_function"
         )
 
+    def relative_variance(self, dim: int) -> float | None:  # noqa: ARG002
+        """E|pull - E pull|^2 / |gradient|^2 for tensor samples of `dim` elements.
+
+        On a critic that is linear on the scale of the bridge's step; None where it is not
+        known on paper.
+        """
+        return 0.0 if self.traits.deterministic else None
+
     def samples(self, emission: Emission) -> Tensor:
         """The samples that an emission stands for: what a trained generator is used for."""
         if isinstance(emission, Distribution):

@@ -41,6 +41,10 @@ class Directions(ABC):
     def weight(self, dim: int) -> float:
         """The factor that makes the weighted second moment the identity."""
 
+    def relative_variance(self, dim: int) -> float | None:  # noqa: ARG002
+        """E|ghat - g|^2 / |g|^2 in `dim` dimensions; None where it is not known."""
+        return None
+
     @abstractmethod
     def draw(
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]
@@ -97,6 +101,10 @@ class CoordinateDirections(Directions):
         """One: the axes resolve the identity."""
         return 1.0
 
+    def relative_variance(self, dim: int) -> float:  # noqa: ARG002
+        """None of it: there is no chance."""
+        return 0.0
+
     def draw(
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]
     ) -> Float[Tensor, "directions batch *event"]:
@@ -129,9 +137,17 @@ class _RandomDirections(Directions):
         """1 / K."""
         return 1 / self.num_directions
 
+    def relative_variance(self, dim: int) -> float:
+        """(d - 1) / K for directions of length sqrt(d)."""
+        return (dim - 1) / self.num_directions
+
 
 class GaussianDirections(_RandomDirections):
     """u ~ N(0, I): relative variance (d + 1) / K; smooths the critic by a Gaussian."""
+
+    def relative_variance(self, dim: int) -> float:
+        """(d + 1) / K: the length of a direction varies as well."""
+        return (dim + 1) / self.num_directions
 
     def draw(
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]
@@ -204,6 +220,10 @@ class OrthonormalDirections(_RandomDirections):
     def per_block(self, like: Float[Tensor, "batch *event"]) -> int:  # noqa: ARG002
         """All: a frame for each sample."""
         return self.num_directions
+
+    def relative_variance(self, dim: int) -> float:
+        """d / K - 1: nothing is left at K = d."""
+        return dim / self.num_directions - 1
 
     def draw(
         self, start: int, stop: int, like: Float[Tensor, "batch *event"]

@@ -110,6 +110,10 @@ class FiniteDifferenceBridge(GradientBridge):
         """Take so many directions."""
         self.directions.take(num_draws)
 
+    def relative_variance(self, dim: int) -> float | None:
+        """That of the directions: both kinds of difference see a linear critic alike."""
+        return self.directions.relative_variance(dim)
+
     def step_for(self, x: Float[Tensor, "batch *event"]) -> float:
         """The step h: the one given, or the default for the critic's precision at x."""
         if self.step is not None:

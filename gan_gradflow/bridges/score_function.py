@@ -29,10 +29,10 @@ from gan_gradflow.bridges.base import (
     rows,
     wide,
 )
-from gan_gradflow.bridges.baselines import Baseline
+from gan_gradflow.bridges.baselines import Baseline, LeaveOneOutBaseline
 from gan_gradflow.bridges.directions import directions_per_block
 from gan_gradflow.bridges.distributions import base_of, parameters_of
-from gan_gradflow.bridges.draws import Draws
+from gan_gradflow.bridges.draws import AntitheticDraws, Draws, IndependentDraws
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
 
@@ -107,6 +107,16 @@ class ScoreFunctionBridge(GradientBridge):
                 f"least {least}; draw more, or choose another baseline"
             )
         self.num_draws = num_draws
+
+    def relative_variance(self, dim: int) -> float | None:
+        """Known for mirrored pairs, in which baselines cancel, and for leave-one-out."""
+        count = self.num_draws
+        if isinstance(self.draws, AntitheticDraws) and not self.baseline.reserved:
+            return 2 * (dim + 1) / count
+        independent = isinstance(self.draws, IndependentDraws)
+        if independent and isinstance(self.baseline, LeaveOneOutBaseline):
+            return (dim + 1) / count + dim / (count * (count - 1))
+        return None
 
     def _from_distribution(
         self, critic: Critic, emission: Distribution

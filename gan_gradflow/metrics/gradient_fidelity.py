@@ -111,7 +111,7 @@ def measure_fidelity(
     asked = critic.queries - asked
     through = None
     if parameters:
-        follow = _following(at, parameters)
+        follow = following_to(at, parameters)
         through = fidelity(
             torch.stack([follow(pull) for pull in pulls]),
             torch.stack([follow(pull) for pull in reference.pulls]),
@@ -226,10 +226,15 @@ def _drawing(
     return lambda: flat_gradient(bridge(critic, x).sum(), [x])
 
 
-def _following(
+def following_to(
     at: Sequence[Tensor], parameters: Sequence[Tensor]
 ) -> Callable[[Tensor], Float[Tensor, "1 parameters"]]:
-    """From a pull on each sample to the gradient of the mean loss in the parameters."""
+    """The map from a pull on each sample to the gradient of the mean loss.
+
+    Args:
+        at: what the pull is on, with its graph to the parameters.
+        parameters: where the gradient is wanted.
+    """
 
     def follow(pull: Float[Tensor, "batch dim"]) -> Tensor:
         parts = pull.split([tensor[0].numel() for tensor in at], 1)

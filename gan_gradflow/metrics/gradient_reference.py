@@ -38,7 +38,12 @@ class Reference:
 
 
 def reference_pull(
-    critic: Critic, emission: Emission, at: Sequence[Tensor] = (), num_repeats: int = 32
+    critic: Critic,
+    emission: Emission,
+    at: Sequence[Tensor] = (),
+    num_repeats: int = 32,
+    random_critic: bool = False,
+    step: float | None = None,
 ) -> Reference:
     """The best pull that this critic allows.
 
@@ -47,6 +52,9 @@ def reference_pull(
         emission: where.
         at: the parameters of a distribution; for a tensor it is the tensor itself.
         num_repeats: how many independent repeats, where the pull is random.
+        random_critic: the same sample does not always get the same score.
+        step: of central differences; None chooses by dtype. A critic that is flat between
+            jumps takes one that is longer than they are apart.
 
     Raises:
         ValueError: a distribution without `at`.
@@ -57,17 +65,19 @@ def reference_pull(
                 "a distribution needs `at`, the parameters to differentiate"
             )
         name, loss = _random(critic, emission)
-        repeats = [flat_gradient(loss(), at) for _ in range(num_repeats)]
-        return Reference(name, torch.stack(repeats))
+        pulls = [flat_gradient(loss(), at) for _ in range(num_repeats)]
+        return Reference(name, torch.stack(pulls))
     x = emission.detach().requires_grad_()
     if critic.access is Access.GRADIENT:
-        losses = critic(x)
-        if losses.requires_grad:
-            pull = flat_gradient(losses.sum(), [x])
-            return Reference("exact gradient", pull.unsqueeze(0))
+        losses = [critic(x) for _ in range(num_repeats if random_critic else 1)]
+        if losses[0].requires_grad:
+            pulls = [flat_gradient(loss.sum(), [x]) for loss in losses]
+            name = "mean of many exact gradients" if random_critic else "exact gradient"
+            return Reference(name, torch.stack(pulls))
+    step = _STEPS.get(x.dtype, 1e-1) if step is None else step
     return Reference(
-        f"central differences along all {x[0].numel()} coordinates",
-        _coordinate_differences(critic, x.detach()).unsqueeze(0),
+        f"central differences along all {x[0].numel()} coordinates, step {step:g}",
+        _coordinate_differences(critic, x.detach(), step).unsqueeze(0),
     )
 
 
@@ -96,9 +106,8 @@ def _random(critic: Critic, emission: Distribution) -> tuple[str, Callable[[], T
 
 
 def _coordinate_differences(
-    critic: Critic, x: Float[Tensor, "batch *event"]
+    critic: Critic, x: Float[Tensor, "batch *event"], step: float
 ) -> Float[Tensor, "batch dim"]:
-    step = _STEPS.get(x.dtype, 1e-1)
     columns = []
     for axes in _axes(x):
         shifted = torch.stack([x + step * axes, x - step * axes])

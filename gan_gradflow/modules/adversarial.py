@@ -218,12 +218,12 @@ class AdversarialModule(L.LightningModule):
         shared = phases.pop() if self.bridge.traits.shares_a_pass else None
         for phase, seen in enumerate(phases, start=1):
             self._seed_phase(phase)
-            scalars |= self._update_discriminator(*seen, for_discriminator)
+            scalars |= self.update_discriminator(*seen, for_discriminator)
         self._seed_phase(0)
         if shared is not None:
             scalars |= self._update_both(*shared, for_generator, for_discriminator)
         else:
-            scalars |= self._update_generator(
+            scalars |= self.update_generator(
                 batch.reals[-1], labels[-1], latents[-1], for_generator
             )
         self.scalars = scalars
@@ -301,13 +301,14 @@ class AdversarialModule(L.LightningModule):
             log.warning("the critic's budget of %d queries is spent", budget)
             self.trainer.should_stop = True
 
-    def _update_discriminator(
+    def update_discriminator(
         self,
         reals: Tensor,
         labels: Tensor | None,
         latents: Tensor,
         optimizer: Optimizer,
     ) -> dict[str, Tensor]:
+        """The discriminator's phase: one update on a batch; what is worth logging."""
         with torch.no_grad(), frozen(self.generator.network):
             emission = self._emission(latents, labels)
             exposed = self.bridge.given(labels).exposed(emission)
@@ -331,13 +332,14 @@ class AdversarialModule(L.LightningModule):
         norm = self._step(self.discriminator, optimizer, arrived)
         return scalars | {"gradient_norm/discriminator": norm}
 
-    def _update_generator(
+    def update_generator(
         self,
         reals: Tensor,
         labels: Tensor | None,
         latents: Tensor,
         optimizer: Optimizer,
     ) -> dict[str, Tensor]:
+        """The generator's phase: one update on a batch; what is worth logging."""
         with frozen(self.discriminator.network):
             emission = self._emission(latents, labels)
             self._asked = _size_of(emission)

@@ -182,7 +182,9 @@ def test_scores_alone_give_the_same_reference():
     differences = reference_pull(critic, POINTS)
     torch.testing.assert_close(exact.pulls[0], slope(POINTS))
     torch.testing.assert_close(differences.pulls, exact.pulls)
-    assert differences.name == "central differences along all 3 coordinates"
+    assert (
+        differences.name == "central differences along all 3 coordinates, step 0.0001"
+    )
     assert critic.queries == 2 * 3 * 2
 
 
