@@ -337,6 +337,55 @@ CATALOGUE: dict[str, Entry] = {
         "two runs were left out.",
         "data drawn from an iterator inside the step; pass them as `batches=[...]`",
     ),
+    # what crosses the boundary
+    "latents-crossed": Entry(
+        _VIOLATION,
+        "The discriminator's side read the generator's latents.",
+        "a conditional input taken from the wrong tensor, or latents in the samples",
+    ),
+    "weights-crossed": Entry(
+        _VIOLATION,
+        "The discriminator's side read the generator's weights.",
+        "a layer or a buffer that both players hold, or a penalty on the wrong network",
+    ),
+    "samples-crossed": Entry(
+        _VIOLATION,
+        "The discriminator's side got raw samples that the bridge does not expose.",
+        "a bridge whose `exposed` hides what its `estimate` hands to the critic",
+    ),
+    "gradient-came-back": Entry(
+        _VIOLATION,
+        "A gradient came back from a critic that grants scores only.",
+        "a bridge that calls the discriminator itself instead of the critic it is given",
+    ),
+    # the bridge's gradient
+    "pull-points-away": Entry(
+        _VIOLATION,
+        "The bridge's gradient has the opposite direction of the true one on average.",
+        "a sign lost in the bridge's formula",
+    ),
+    "pull-off-by-a-factor": Entry(
+        _VIOLATION,
+        "An estimate that should be unbiased is more than twice or less than half of the "
+        "gradient.",
+        "a factor of the step, of the number of directions or of the dimension that is "
+        "missing; a step far too long for this critic",
+    ),
+    "pull-biased": Entry(
+        _WARNING,
+        "A tenth or more of the squared gradient is bias, which no averaging removes.",
+        "a step or a sigma too long for this critic; a bridge that is biased by nature",
+    ),
+    "pull-noisier-than-theory": Entry(
+        _WARNING,
+        "The variance is more than twice that of the formula.",
+        "directions that are not independent; a critic that is rough within the step",
+    ),
+    "bridge-failed": Entry(
+        _WARNING,
+        "The bridge, or the critic it asked, raised an error where it was measured.",
+        "see the message; the round of training calls the bridge in the same way",
+    ),
     # health
     "vanishing-gradients": Entry(
         _WARNING,

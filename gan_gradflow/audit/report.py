@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.rule import Rule
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -92,8 +93,12 @@ class AuditReport:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        for table in self.tables:
-            yield _rendered(table)
+        for section in ("", *SECTIONS):
+            tables = [t for t in self.tables if t.section == section and t.rows]
+            if section and tables:
+                yield Rule(section, align="left", style="dim")
+            yield from map(_rendered, tables)
+        yield Rule("Findings", align="left", style="dim")
         for found in sorted(
             self.findings, key=lambda f: list(Severity).index(f.severity)
         ):
@@ -119,7 +124,7 @@ class AuditReport:
 def _rendered(table: Table) -> RichTable:
     rows = table.rows
     hidden = 0
-    if len(rows) > _LONG:
+    if len(rows) > _LONG and table.section != FIDELITY:
         rows = tuple(row for row in rows if row[-1])
         hidden = len(table.rows) - len(rows)
     caption = f"{hidden} unremarkable rows are in the JSON" if hidden else None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 COMMANDS = {
     "train": "train a GAN through a gradient bridge",
+    "audit": "is the gradient right, and how good? of a configuration or a checkpoint",
     "sample": "draw samples from a checkpoint",
     "evaluate": "measure a checkpoint in every figure",
     "compare": "train the same GAN through several bridges, and report",
