@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution
 
 from gan_gradflow.audit.findings import Finding, finding
+from gan_gradflow.audit.own_round import Seen
 from gan_gradflow.audit.report import FIDELITY, Table
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.distributions import parameters_of
@@ -67,7 +67,7 @@ class Curve:
 
 def measure_curves(
     module: AdversarialModule,
-    reals: Float[Tensor, "batch *event"],
+    seen: Seen,
     bridges: Mapping[str, Sequence[GradientBridge] | str],
     total_queries: int,
     access: Access | None,
@@ -76,14 +76,14 @@ def measure_curves(
 
     Args:
         module: with the players, the channel, and the critic's chunk size.
-        reals: a batch for objectives that pair samples with reals; as many latents.
+        seen: the batch; its second latents are used.
         bridges: by name, each bridge at every budget, or the reason why it cannot be.
         total_queries: queries per sample for each budget, in draws of the bridge, of which
             there are never fewer than 8.
         access: what the critic grants; None grants each bridge the least that it needs.
     """
     module = copy.deepcopy(module)
-    laboratory = _Laboratory(module, reals, access)
+    laboratory = _Laboratory(module, seen, access)
     curves = []
     with frozen(module.discriminator.network):
         for name, budgets in bridges.items():
@@ -98,21 +98,20 @@ class _Laboratory:
     """One batch, with its emission, its reference and what the generator makes of noise."""
 
     def __init__(
-        self, module: AdversarialModule, reals: Tensor, access: Access | None
+        self, module: AdversarialModule, seen: Seen, access: Access | None
     ) -> None:
         self.module = module
         self.access = access
         self.parameters = list(module.generator.network.parameters())
-        latents = torch.randn(
-            len(reals), module.generator.latent_dim, device=reals.device
-        )
-        self.emission: Emission = module.generator(latents)
+        self.labels = seen.labels
+        self.emission: Emission = module.generator(seen.latents[1], seen.labels)
         self.at: list[Tensor] = (
             parameters_of(self.emission)
             if isinstance(self.emission, Distribution)
             else [self.emission]
         )
-        self.context = module.paired(reals)
+        received = module.received_reals(seen.reals)
+        self.context = module.discriminator.context(received, seen.labels)
         self._reference: Reference | None = None
         self._gain: float | None = None
 
@@ -137,7 +136,7 @@ class _Laboratory:
     def _point(
         self, bridge: GradientBridge, reference: Reference, total_queries: int
     ) -> Point:
-        bridge = bridge.to(self.module.device)
+        bridge = bridge.to(self.module.device).given(self.labels)
         still = bridge.traits.deterministic and isinstance(self.emission, Tensor)
         still = still and self.module.channel.traits.deterministic
         bridge.eval()

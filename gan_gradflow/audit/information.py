@@ -25,16 +25,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gan_gradflow.audit.findings import Finding, finding
 from gan_gradflow.audit.nesting import tensors_in
-from gan_gradflow.audit.own_round import own_steps
+from gan_gradflow.audit.own_round import Seen, own_steps
 from gan_gradflow.audit.players import DISCRIMINATOR, GENERATOR
 from gan_gradflow.audit.report import INFORMATION, Table
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.types import Access
 
 _DOORS = {  # method: (what its arguments are, what it answers with)
-    "loss": (("reals", "exposed fakes"), "loss"),
-    "generator_losses": (("samples", "scores of reals"), "losses"),
-    "forward": (("samples",), "scores"),
+    "loss": (("reals", "exposed fakes", "classes"), "loss"),
+    "generator_losses": (("samples", "context", "context"), "losses"),
+    "forward": (("samples", "classes"), "scores"),
 }
 _LATENTS, _WEIGHTS, _SAMPLES = "latents", "generator weights", "raw samples"
 _CODES = {
@@ -77,25 +77,21 @@ class Boundary:
 
 def watch_boundary(
     module: AdversarialModule,
-    reals: Float[Tensor, "batch *event"],
+    seen: Seen,
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Boundary:
     """Play one round of a copy of this module, and note what crosses.
 
     Args:
         module: a copy of which is meant to be changed.
-        reals: one batch.
+        seen: one batch.
         autocast: the context in which training runs.
     """
-    latents = torch.randn(
-        2, len(reals), module.generator.latent_dim, device=reals.device
-    )
-    batch = {"reals": reals, "latents": latents}
-    watcher = _Watcher(module, latents)
-    steps = own_steps(module, module.configure_optimizers(), autocast)
+    watcher = _Watcher(module, seen.latents)
+    steps = own_steps(module, module.configure_optimizers()[0], autocast)
     for phase, step in zip((DISCRIMINATOR, GENERATOR), steps, strict=True):
         watcher.phase = phase
-        step(batch)
+        step(seen)
     return watcher.boundary()
 
 
@@ -301,7 +297,7 @@ def _seen_as(
 ) -> str:
     """Rows told apart by value: reals, raw samples, or neither."""
     _, way, what = kind
-    if way == "back" or "scores" in what:
+    if way == "back" or what in ("classes", "context"):
         return "gradients" if what.startswith("d ") else "numbers"
     came = torch.cat([t.flatten(1) for t in tensors])
     known = {"reals": [reals], "raw samples": emissions}

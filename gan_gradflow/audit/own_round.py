@@ -8,10 +8,10 @@ trainer; its gradient scaling, which bf16 does without, is not.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -22,21 +22,28 @@ from gan_gradflow.modules.adversarial import AdversarialModule
 Steps = tuple[Callable[[Any], Tensor], Callable[[Any], Tensor]]
 
 
+class Seen(NamedTuple):
+    """What one audited iteration sees of the data, and the latents of both phases."""
+
+    reals: Float[Tensor, "batch *event"]
+    labels: Int[Tensor, " batch"] | None
+    latents: Float[Tensor, "2 batch latent"]
+
+
 def audit_module(
     module: AdversarialModule,
-    reals: Sequence[Float[Tensor, "batch *event"]],
+    batches: Sequence[Seen],
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> AuditReport:
     """Phases, direction and health of a module's own round; the module is left as it was.
 
     Args:
         module: with its players, its bridge and its channel.
-        reals: a batch for each iteration that is watched.
+        batches: one for each iteration that is watched.
         autocast: the context in which training runs.
     """
-    optimizers = module.configure_optimizers()
+    optimizers, _ = module.configure_optimizers()
     discriminator_step, generator_step = own_steps(module, optimizers, autocast)
-    batches = [{"reals": r, "latents": _latents(module, len(r))} for r in reals]
     return audit(
         module.generator.network,
         module.discriminator.network,
@@ -44,7 +51,12 @@ def audit_module(
         generator_step,
         optimizers,
         batches=batches,
-        restore=[module.bridge, module.channel, module.generator.averaged],
+        restore=[
+            module.bridge,
+            module.channel,
+            module.query_plan,
+            module.generator.averaged,
+        ],
     )
 
 
@@ -53,22 +65,22 @@ def own_steps(
     optimizers: Sequence[Optimizer],
     autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Steps:
-    """The discriminator's step and the generator's, on `{"reals": ..., "latents": ...}`."""
+    """The discriminator's step and the generator's, each on what it sees of a batch."""
     for_generator, for_discriminator = optimizers
 
-    def discriminator_step(batch: dict[str, Tensor]) -> Tensor:
+    def discriminator_step(batch: Seen) -> Tensor:
+        reals, labels, latents = batch
         with autocast():
-            seen = module.update_discriminator(
-                batch["reals"], batch["latents"][0], for_discriminator
+            scalars = module.update_discriminator(
+                reals, labels, latents[0], for_discriminator
             )
-        return seen["loss/discriminator"] + seen["loss/penalty"]
+        return scalars["loss/discriminator"] + scalars["loss/penalty"]
 
-    def generator_step(batch: dict[str, Tensor]) -> Tensor:
+    def generator_step(batch: Seen) -> Tensor:
+        reals, labels, latents = batch
         with autocast():
-            seen = module.update_generator(
-                batch["reals"], batch["latents"][1], for_generator
-            )
-        return seen["loss/generator"]
+            scalars = module.update_generator(reals, labels, latents[1], for_generator)
+        return scalars["loss/generator"]
 
     return discriminator_step, generator_step
 
@@ -79,6 +91,11 @@ def without_trainer(module: AdversarialModule) -> AdversarialModule:
     return module
 
 
-def _latents(module: AdversarialModule, batch: int) -> Float[Tensor, "2 batch latent"]:
-    latents = torch.randn(2, batch, module.generator.latent_dim)
-    return latents.to(module.device)
+def seen_by(module: AdversarialModule, reals: Tensor, labels: Tensor | None) -> Seen:
+    """A batch with fresh latents, on the module's device; classes if it asks for them."""
+    latents = torch.randn(2, len(reals), module.generator.latent_dim)
+    if module.generator.num_classes is None or labels is None:
+        labels = None
+    else:
+        labels = labels.to(module.device)
+    return Seen(reals.to(module.device), labels, latents.to(module.device))

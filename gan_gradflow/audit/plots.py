@@ -29,7 +29,7 @@ def fidelity_plot(curves: Sequence[Curve]) -> str:
             "fillstyle": "none",
             "label": curve.bridge,
         }
-        _draw_curve(axes.flat, curve, style)
+        _draw_curve(list(axes.flat), curve, style)
     titles = (
         "cosine of the pull on a sample with the true one",
         "cosine of the generator's gradient with the true one",

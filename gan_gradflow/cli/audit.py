@@ -4,10 +4,11 @@ Hydra in, `audit(config, bridges)` in the middle, a report out: on the terminal,
 and as one HTML page.
 """
 
+import copy
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +20,22 @@ from gan_gradflow.cli.errors import ConfigError, RunError, checking, nearest
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gan_gradflow.audit import AuditReport
     from gan_gradflow.audit.fidelity import Curve
+    from gan_gradflow.audit.own_round import Seen
     from gan_gradflow.bridges.base import GradientBridge
     from gan_gradflow.modules.adversarial import AdversarialModule
 
 _OWN: dict[str, Any] = {
     "checkpoint": str | None,
-    "trust": list[str],
     "bridges": str | list[str] | None,
-    "queries": list[int],
+    "query_counts": list[int],
     "total_queries": int,
     "num_samples": int,
 }
 TOP_LEVEL: dict[str, Any] = {**train.TOP_LEVEL, **_OWN}
-_BUDGETS = ("num_directions", "num_draws")  # what a bridge calls its number of queries
+_BUILT: tuple[str, ...] = ("data", "generator", "discriminator", "objective", "penalty")
+_BUILT += ("bridge", "channel", "queries", "optimizer", "schedule", "trainer")
 _ITERATIONS = 3
 
 
@@ -67,6 +67,7 @@ def audit(config: dict[str, Any], bridges: Mapping[str, Any]) -> "AuditReport":
     import lightning as L
     from rich.console import Console
 
+    from gan_gradflow.audit.own_round import seen_by
     from gan_gradflow.audit.page import page
     from gan_gradflow.cli import build
     from gan_gradflow.cli.console import quiet_libraries
@@ -77,16 +78,21 @@ def audit(config: dict[str, Any], bridges: Mapping[str, Any]) -> "AuditReport":
     L.seed_everything(config["seed"], verbose=False)
     datamodule = build.build_datamodule(config)
     module = build.build_module(config)
+    build.know_classes(module, datamodule)
     trainer = build.build_trainer({**config, "logger": None}, [])
     _load(module, config)
     module.to(trainer.strategy.root_device)
     size = config["data"]["batch_size"]
-    reals = [
-        datamodule.train_floats(slice(i * size, (i + 1) * size)).to(module.device)
-        for i in range(_ITERATIONS)
+    rows = [slice(i * size, (i + 1) * size) for i in range(_ITERATIONS)]
+    labels = datamodule.train_labels
+    seen = [
+        seen_by(
+            module, datamodule.train_floats(r), None if labels is None else labels[r]
+        )
+        for r in rows
     ]
     autocast = trainer.precision_plugin.train_step_context
-    report, curves = _examine(module, reals, autocast, config, bridges)
+    report, curves = _examine(module, seen, autocast, config, bridges)
     report.seconds = time.monotonic() - started
     folder = Path(config["run_dir"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,14 +109,12 @@ def audit(config: dict[str, Any], bridges: Mapping[str, Any]) -> "AuditReport":
 
 def _examine(
     module: "AdversarialModule",
-    reals: "Sequence[Tensor]",
+    seen: "Sequence[Seen]",
     autocast: Any,
     config: dict[str, Any],
     bridges: Mapping[str, Any],
 ) -> "tuple[AuditReport, list[Curve]]":
     """Every section in turn; the last two only if the round can be played."""
-    import copy
-
     from gan_gradflow.audit.fidelity import (
         check_fidelity,
         fidelity_tables,
@@ -125,20 +129,20 @@ def _examine(
     from gan_gradflow.types import Access
 
     module = without_trainer(module)
-    report = audit_module(module, reals, autocast)
+    report = audit_module(module, seen, autocast)
     if {"step-raised", "not-a-module"} & set(report.codes()):
         return report, []
-    boundary = watch_boundary(copy.deepcopy(module), reals[0], autocast)
+    boundary = watch_boundary(copy.deepcopy(module), seen[0], autocast)
     found = list(check_information(boundary))
     report.findings += found
-    report.tables += information_tables(boundary, reals[0], found)
+    report.tables += information_tables(boundary, seen[0].reals, found)
     access = config["critic"]["access"]
     shape: Any = module.generator.network.event_shape
     curves = measure_curves(
         module,
-        reals[0][: config["num_samples"]],
+        _first(seen[0], config["num_samples"]),
         {
-            name: _budgets(node, math.prod(shape), config["queries"])
+            name: _budgets(node, math.prod(shape), config["query_counts"])
             for name, node in bridges.items()
         },
         config["total_queries"],
@@ -150,6 +154,13 @@ def _examine(
     return report, curves
 
 
+def _first(seen: "Seen", count: int) -> "Seen":
+    labels = None if seen.labels is None else seen.labels[:count]
+    return seen._replace(
+        reals=seen.reals[:count], labels=labels, latents=seen.latents[:, :count]
+    )
+
+
 def _budgets(
     node: dict[str, Any], dim: int, queries: Sequence[int]
 ) -> "list[GradientBridge] | str":
@@ -157,41 +168,23 @@ def _budgets(
     from gan_gradflow.cli.build import build
 
     try:
-        bridges = [build({"bridge": node}, "bridge")]
-        holder = next(_holders(node), None)
-        if holder:
-            found = [_within(node, holder, wanted, dim) for wanted in queries]
-            bridges += [bridge for bridge in found if bridge]
-        by_queries = {b.eval().queries_per_sample(dim): b for b in bridges}
-    except (ConfigError, ValueError) as error:
+        own = build({"bridge": node}, "bridge").eval()
+        others = [_within(own, wanted, dim) for wanted in queries]
+        bridges = {b.queries_per_sample(dim): b for b in (own, *others) if b}
+    except ValueError as error:
         return str(error)
-    return [by_queries[count] for count in sorted(by_queries)]
+    return [bridges[count] for count in sorted(bridges)]
 
 
-def _holders(node: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The paths to the keys that say how many queries a bridge spends."""
-    for key, value in node.items():
-        if key in _BUDGETS:
-            yield (key,)
-        elif isinstance(value, dict):
-            yield from ((key, *path) for path in _holders(value))
-
-
-def _within(
-    node: dict[str, Any], path: tuple[str, ...], queries: int, dim: int
-) -> "GradientBridge | None":
-    """The bridge that spends as many queries as it can within a budget."""
-    from gan_gradflow.cli.build import build
-
+def _within(own: "GradientBridge", queries: int, dim: int) -> "GradientBridge | None":
+    """The bridge with as many draws as it can take within a budget; None if it cannot."""
     count = queries
     while count >= 1:
-        config: Any = OmegaConf.create(node)
-        OmegaConf.update(config, ".".join(path), count)
+        bridge = copy.deepcopy(own)
         try:
-            plain = OmegaConf.to_container(config)
-            bridge = build({"bridge": plain}, "bridge").eval()
+            bridge.take(count)
             spent = bridge.queries_per_sample(dim)
-        except (ConfigError, ValueError):  # odd pairs, more directions than dimensions
+        except ValueError:  # odd pairs, more directions than dimensions, no such number
             count -= 1
             continue
         if spent <= queries:
@@ -219,7 +212,7 @@ def _of_checkpoint(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration of the checkpoint, with what was overridden for this audit."""
     from hydra.core.hydra_config import HydraConfig
 
-    from gan_gradflow.cli.sample import refuse_untrusted
+    from gan_gradflow.cli.trust import refuse_untrusted
     from gan_gradflow.modules.checkpoint import CheckpointError, read_checkpoint
 
     try:
@@ -228,7 +221,7 @@ def _of_checkpoint(config: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"checkpoint: {error}") from error
     except KeyError as error:
         raise ConfigError(f"checkpoint: it holds no configuration ({error})") from error
-    merged: Any = OmegaConf.create({**stored, **{key: config[key] for key in _OWN}})
+    merged: Any = OmegaConf.create({**config, **stored})
     given: Any = OmegaConf.create(config)
     for override in HydraConfig.get().overrides.task:
         key = override.lstrip("+~").partition("=")[0]
@@ -238,10 +231,11 @@ def _of_checkpoint(config: dict[str, Any]) -> dict[str, Any]:
                 f"its own; leave out {override}"
             )
         OmegaConf.update(merged, key, OmegaConf.select(given, key), merge=False)
-    for key in ("run_name", "run_dir"):
+    for key in (*_OWN, "run_name", "run_dir", "run_overrides", "trust"):
         merged[key] = config[key]
     plain: Any = OmegaConf.to_container(merged)
-    refuse_untrusted(plain, ["lightning", *config["trust"]])
+    for key in _BUILT:
+        refuse_untrusted("checkpoint", plain[key], config["trust"], ("lightning.",))
     return plain
 
 
@@ -250,14 +244,13 @@ _NOTHING = object()
 
 def _wanted_bridges(config: dict[str, Any]) -> dict[str, Any]:
     """The configurations of the bridges to measure, by name, the audited one first."""
-    from hydra import compose
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
     known = GlobalHydra.instance().config_loader().get_group_options("bridge")
     own = HydraConfig.get().runtime.choices["bridge"]
     if config["checkpoint"] and "bridge" not in _overridden():
-        own = _name_of(config["bridge"])
+        own = _name_of(config["bridge"], known)
     wanted = config["bridges"] or []
     wanted = (
         known if wanted == "all" else [wanted] if isinstance(wanted, str) else wanted
@@ -268,8 +261,7 @@ def _wanted_bridges(config: dict[str, Any]) -> dict[str, Any]:
     nodes: dict[str, Any] = {own: config["bridge"]}
     for name in wanted:
         if name not in nodes:
-            composed: Any = compose("train", [f"bridge={name}", "run_dir=none"])
-            nodes[name] = OmegaConf.to_container(composed.bridge, resolve=True)
+            nodes[name] = _node(name)
     return nodes
 
 
@@ -279,20 +271,32 @@ def _overridden() -> list[str]:
     return [override.partition("=")[0] for override in HydraConfig.get().overrides.task]
 
 
-def _name_of(node: dict[str, Any]) -> str:
-    """The YAML that builds the same class; its name, or the class's."""
-    for path in sorted((CONFIG_DIR / "bridge").glob("*.yaml")):
-        if OmegaConf.load(path)["_target_"] == node["_target_"]:
-            return path.stem
-    return str(node["_target_"]).rpartition(".")[2]
+def _node(name: str) -> Any:
+    """A bridge as its YAML has it."""
+    from hydra import compose
+
+    composed: Any = compose("train", [f"bridge={name}", "run_dir=none"])
+    return OmegaConf.to_container(composed.bridge, resolve=True)
+
+
+def _name_of(node: dict[str, Any], known: Sequence[str]) -> str:
+    """The YAML that builds this very bridge, or else one of its class; or the class."""
+    nodes = {name: _node(name) for name in known}
+    of_class = [n for n in known if nodes[n]["_target_"] == node["_target_"]]
+    exactly = [name for name in of_class if nodes[name] == node]
+    return [*exactly, *of_class, str(node["_target_"]).rpartition(".")[2]][0]
 
 
 def _check_numbers(config: dict[str, Any]) -> None:
+    if config["resume"] is not None:
+        raise ConfigError("resume is for train; audit a run with checkpoint=...")
     for key in ("total_queries", "num_samples"):
         if config[key] < 2:
             raise ConfigError(f"{key} must be at least 2, got {config[key]}; try 32")
-    if any(count < 1 for count in config["queries"]):
-        raise ConfigError(f"queries must be at least 1 each, got {config['queries']}")
+    if any(count < 1 for count in config["query_counts"]):
+        raise ConfigError(
+            f"query_counts must be at least 1 each, got {config['queries']}"
+        )
     if config["num_samples"] > config["data"]["batch_size"]:
         raise ConfigError(
             f"num_samples is {config['num_samples']}, and data.batch_size "

@@ -1,0 +1,81 @@
+"""The page stands alone, shows every section, and takes no name for markup."""
+
+from html.parser import HTMLParser
+
+from own_gan import batch, make_bridge, make_module
+
+from gan_gradflow.audit import AuditReport, Table
+from gan_gradflow.audit.fidelity import fidelity_tables, measure_curves
+from gan_gradflow.audit.findings import finding
+from gan_gradflow.audit.page import page
+from gan_gradflow.audit.plots import direction_plot, fidelity_plot, health_plot
+from gan_gradflow.audit.report import DIRECTION, FIDELITY, HEALTH, PHASES
+
+VOID = {"meta", "img", "br"}
+
+
+class Balanced(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read(html: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(html)
+    assert parser.open == []
+    return parser
+
+
+def test_a_page_needs_nothing_beside_it_and_is_well_formed():
+    rows = (
+        ("discriminator", 0.5, -0.1, -0.1, 1.0, ""),
+        ("generator", None, None, None, None, ""),
+    )
+    columns = ("player", "loss", "predicted change", "measured", "ratio", "finding")
+    table = Table("T", columns, rows, DIRECTION)
+    html = page(
+        AuditReport([], [table]), {"bridge": "b"}, {DIRECTION: [direction_plot(table)]}
+    )
+    for tag, attributes in read(html).seen:
+        assert tag not in ("script", "link")
+        assert attributes.get("src", "data:").startswith("data:")
+
+
+def test_names_are_shown_as_they_are():
+    bad = finding("no-gradient", "generator", "<b>5</b> < 6", ["<img src=x>"])
+    table = Table("<i>", ("a", "finding"), (("<script>", "x"),), PHASES)
+    html = page(AuditReport([bad], [table]), {"<u>": "&"}, {})
+    read(html)
+    assert "<script>" not in html
+    assert "&lt;img src=x&gt;" in html
+    assert "1 violation" in html
+
+
+def test_every_curve_and_layer_is_drawn():
+    bridges = {
+        "exact": [make_bridge("exact")],
+        "spsa": [make_bridge("spsa")],
+        "no": "why",
+    }
+    curves = measure_curves(make_module(), batch(), bridges, 40, None)
+    assert fidelity_plot(curves).lstrip().startswith("<?xml")
+    html = page(AuditReport([], fidelity_tables(curves, [])), {}, {FIDELITY: []})
+    assert "why" in html
+    columns = (
+        "group",
+        "gradient used",
+        "update / weights",
+        "error against float64",
+        "in bf16",
+    )
+    rows = (("generator.0", 0.5, None, 0.0, 1e-3),)
+    assert "<svg" in health_plot(Table("Health", columns, rows, HEALTH))
