@@ -170,7 +170,14 @@ class _Laboratory:
         generator._modules = {**generator._modules, "bridge": bridge}
         chunk_size = self.module.critic.chunk_size or _CHUNK
         critic = AdversarialModule(
-            generator, self.module.discriminator, 1, 0, self.access, None, chunk_size
+            generator=generator,
+            discriminator=self.module.discriminator,
+            n_critic=1,
+            seed=0,
+            access=self.access,
+            budget=None,
+            chunk_size=chunk_size,
+            on_nonfinite="stop",
         ).critic
         critic.context = self.context
         return critic
