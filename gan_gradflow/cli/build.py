@@ -82,6 +82,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             _in_memory_format(network, config),
             build(config, "objective"),
             build(config, "penalty"),
+            build(config, "augmentation"),
             *_build_optimizer(config, "discriminator", network),
             config["clip_norm"]["discriminator"],
         )
@@ -253,7 +254,9 @@ def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None
     try:
         with torch.no_grad():
             labels = torch.zeros(num_samples, dtype=torch.int64)
-            scores = discriminator(torch.zeros(num_samples, *event_shape), labels)
+            draws = torch.zeros(num_samples, discriminator.augmentation.num_draws)
+            samples = torch.zeros(num_samples, *event_shape)
+            scores = discriminator.augmented(samples, labels, draws)
     except Exception as error:
         raise ConfigError(
             f"discriminator: it cannot score samples of {event_shape}: {error}"

@@ -40,7 +40,7 @@ TOP_LEVEL: dict[str, Any] = {
         ("data", "generator", "discriminator", "objective", "penalty", "bridge"), object
     ),
     "channel": object,
-    "queries": object,
+    **dict.fromkeys(("queries", "augmentation"), object),
     **dict.fromkeys(("metrics", "callbacks", "logger", "trainer"), object),
     "optimizer": {"generator": object, "discriminator": object},
     "schedule": {"generator": object, "discriminator": object},

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gan_gradflow.modules.generator import check_clip_norm
+from gan_gradflow.networks.augmentations import Augmentation
 from gan_gradflow.objectives.base import Objective
 from gan_gradflow.objectives.penalties import Penalty
 
@@ -24,6 +25,7 @@ class DiscriminatorModule(L.LightningModule):
             each position of samples `[length]`, `[n, length]`.
         objective: the pair of losses.
         penalty: added to the discriminator's loss.
+        augmentation: what happens to reals and fakes before they are scored in a loss.
         optimizer: makes the optimizer of the network's parameters.
         schedule: makes what sets its learning rate from iteration to iteration.
         clip_norm: the parameter gradient is scaled down to this norm; None leaves it.
@@ -34,6 +36,7 @@ class DiscriminatorModule(L.LightningModule):
         network: nn.Module,
         objective: Objective,
         penalty: Penalty,
+        augmentation: Augmentation,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
         clip_norm: float | None,
@@ -43,6 +46,7 @@ class DiscriminatorModule(L.LightningModule):
         self.network = network
         self.objective = objective
         self.penalty = penalty
+        self.augmentation = augmentation
         self.make_optimizer = optimizer
         self.make_schedule = schedule
         self.clip_norm = clip_norm
@@ -106,7 +110,7 @@ class DiscriminatorModule(L.LightningModule):
         """`loss` on fakes as they are, and the scores of reals and fakes in it."""
 
         def score(samples: Tensor) -> Tensor:
-            return self(samples, labels)
+            return self.augmented(samples, labels, self._draws(samples))
 
         reals = reals.detach().requires_grad_(self.penalty.on_reals)
         # Positions, where each has a score, are judged like samples.
@@ -121,6 +125,19 @@ class DiscriminatorModule(L.LightningModule):
         }
         return loss + penalty, scalars, (real_scores, fake_scores)
 
+    def augmented(
+        self,
+        samples: Shaped[Tensor, "n *event"],
+        labels: Int[Tensor, " n"] | None,
+        draws: Float[Tensor, "n draws"],
+    ) -> Float[Tensor, "scores *positions"]:
+        """The scores of samples as these draws augment them."""
+        return self(self.augmentation(samples, draws), labels)
+
+    def _draws(self, samples: Shaped[Tensor, "n *event"]) -> Float[Tensor, "n draws"]:
+        num_draws = self.augmentation.num_draws
+        return torch.rand(len(samples), num_draws, device=samples.device)
+
     @torch.no_grad()
     def context(
         self,
@@ -129,14 +146,17 @@ class DiscriminatorModule(L.LightningModule):
     ) -> tuple[Tensor, ...]:
         """What `generator_losses` is told beside a batch of fakes, a row for each of them.
 
-        Their classes if the discriminator is conditional, and the scores of the reals
+        The draws of their augmentation, so that all questions about a fake meet the same;
+        their classes if the discriminator is conditional; and the scores of the reals
         that they are paired with if the objective pairs them.
         """
-        classes = (labels,) if self.conditional and labels is not None else ()
-        paired = (
-            (_for_each(reals, self(reals, labels)),) if self.objective.paired else ()
-        )
-        return classes + paired
+        told = [self._draws(reals)] if self.augmentation.num_draws else []
+        if self.conditional and labels is not None:
+            told.append(labels)
+        if self.objective.paired:
+            scores = self.augmented(reals, labels, self._draws(reals))
+            told.append(_for_each(reals, scores))
+        return tuple(told)
 
     def generator_losses(
         self, fakes: Shaped[Tensor, "n *event"], *context: Tensor
@@ -149,9 +169,11 @@ class DiscriminatorModule(L.LightningModule):
             fakes: the samples to score.
             context: rows of what `context` gave that belong to them.
         """
-        labels = context[0] if self.conditional else None
-        paired = context[-1].flatten() if self.objective.paired and context else None
-        scores = _for_each(fakes, self(fakes, labels))
+        told = list(context)
+        draws = told.pop(0) if self.augmentation.num_draws else self._draws(fakes)
+        labels = told.pop(0) if self.conditional else None
+        paired = told.pop(0).flatten() if self.objective.paired and told else None
+        scores = _for_each(fakes, self.augmented(fakes, labels, draws))
         losses = self.objective.generator_losses(scores.flatten(), paired)
         return losses.reshape(scores.shape)
 

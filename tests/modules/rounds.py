@@ -20,6 +20,7 @@ from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.generator import GeneratorModule
+from gan_gradflow.networks.augmentations import NoAugmentation
 from gan_gradflow.objectives.nonsaturating import NonsaturatingObjective
 from gan_gradflow.objectives.penalties import NoPenalty
 from gan_gradflow.types import Access
@@ -79,6 +80,7 @@ def make_module(
     clip_norm: float | None = None,
     entropy_weight: float = 0.0,
     schedule=None,
+    augmentation=None,
     on_nonfinite: str = "stop",
 ) -> AdversarialModule:
     torch.manual_seed(7)
@@ -102,6 +104,7 @@ def make_module(
             discriminator or TinyDiscriminator(),
             objective or NonsaturatingObjective(),
             NoPenalty(),
+            augmentation or NoAugmentation(),
             adam,
             schedule,
             clip_norm,

@@ -5,6 +5,7 @@ import torch
 from torch.optim.lr_scheduler import ConstantLR
 
 from gan_gradflow.modules.discriminator import DiscriminatorModule
+from gan_gradflow.networks.augmentations import NoAugmentation
 from gan_gradflow.networks.dcgan import DCGANDiscriminator
 from gan_gradflow.networks.mlp import MLPDiscriminator
 from gan_gradflow.networks.packed import PackedDiscriminator
@@ -25,6 +26,7 @@ def module(network, penalty=None):
         network,
         RelativisticObjective(),
         penalty or R1Penalty(1.0),
+        NoAugmentation(),
         torch.optim.SGD,
         lambda optimizer: ConstantLR(optimizer, 1.0, 0),
         clip_norm=None,
@@ -60,7 +62,9 @@ def test_the_generators_mean_loss_is_that_of_the_packs():
 
 @pytest.mark.parametrize("penalty", [R1Penalty(3.0), GradientPenalty(3.0)])
 def test_a_penalty_is_that_of_a_discriminator_of_packs(penalty, monkeypatch):
-    monkeypatch.setattr(torch, "rand", lambda n, **kind: torch.full((n,), 0.5, **kind))
+    monkeypatch.setattr(
+        torch, "rand", lambda *shape, **kind: torch.full(shape, 0.5, **kind)
+    )
     network, reals, fakes = packed(), samples(), samples()
     _, scalars = module(network, penalty).loss(reals, fakes)
     whole = module(network.network, penalty)

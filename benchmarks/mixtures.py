@@ -1,0 +1,132 @@
+"""Ring and grid by the protocol of PacGAN, for every bridge: mean and standard error.
+
+    python benchmarks/mixtures.py                               # the whole table, 10 seeds
+    python benchmarks/mixtures.py --data ring --bridges exact --seeds 3
+    python benchmarks/mixtures.py --report                      # what is finished so far
+
+Ring: 8 Gaussians on a circle of radius 1, sigma .01. Grid: {-4, -2, 0, 2, 4}^2, sigma .05.
+2500 samples of the averaged generator: modes with a fake of high quality (within 3 sigma),
+share of high quality, KL divergence of the modes' shares from uniform. Every run is
+`gan-gradflow train experiment=ring` (or grid) with the overrides below, at most 20 000
+iterations of batch 100, and leaves its folder in `--folder`; a run that is finished is not
+repeated, and one that was interrupted is resumed.
+
+Bridges with scores only take 8 queries per sample or fewer. Their steps follow the data's
+sigma: a difference longer than a mode is narrow sees its neighbourhood, not its slope.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+from rich.console import Console
+from rich.table import Table
+
+TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
+SIGMA = {"ring": 0.01, "grid": 0.02}  # of the score function, and the differences' step
+FIGURES = ("modes", "high_quality", "reverse_kl")
+
+
+def overrides(data: str, bridge: str) -> list[str]:
+    """What a bridge needs beside the experiment."""
+    step, name = SIGMA[data], f"bridge={bridge}"
+    if bridge in ("finite_difference", "spsa"):
+        pairs = "bridge.directions.num_directions=4"
+        return [name, "bridge.central=true", f"bridge.step={step}", pairs]
+    if bridge in ("score_function", "lax", "relax"):
+        draws = ["bridge/draws=antithetic"] if bridge == "score_function" else []
+        return [name, f"bridge.sigma={step}", *draws]
+    if bridge == "surrogate_input":
+        return [name, "bridge/statistics=full"]
+    if bridge == "implicit":
+        return [name, "bridge/equation=equilibrium", "bridge.equation.dim=2"]
+    return [name]
+
+
+BRIDGES = (
+    "exact",
+    "finite_difference",
+    "score_function",
+    "spsa",
+    "lax",
+    "relax",
+    "surrogate_input",
+    "implicit",
+)
+
+
+def run(folder: Path, data: str, bridge: str, seed: int, iterations: int) -> None:
+    """Train unless that has been done, from where it was interrupted."""
+    place = folder / f"{data}_{bridge}_{seed}"
+    if finished(place):
+        return
+    command = [sys.executable, str(TRAIN)]
+    if (place / "checkpoints" / "last.ckpt").exists():
+        command += [f"resume={place}"]
+    else:
+        command += [f"experiment={data}", f"seed={seed}", f"hydra.run.dir={place}"]
+        command += [f"max_iterations={iterations}", *overrides(data, bridge)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def finished(place: Path) -> dict | None:
+    """The summary of a run that came to its end."""
+    path = place / "summary.json"
+    summary = json.loads(path.read_text()) if path.exists() else {"finished": False}
+    return summary if summary["finished"] else None
+
+
+def spread(numbers: list[float], digits: int) -> str:
+    """The mean, and its standard error where there is more than one."""
+    if len(numbers) == 1:
+        return f"{numbers[0]:.{digits}f}"
+    error = stdev(numbers) / len(numbers) ** 0.5
+    return f"{mean(numbers):.{digits}f} ± {error:.{digits}f}"
+
+
+def report(folder: Path, data: str, bridges: list[str], seeds: int) -> Table:
+    """A row for each bridge of which a seed is finished."""
+    columns = ("bridge", "seeds", *FIGURES, "queries per sample", "minutes")
+    table = Table(*columns, title=data)
+    for bridge in bridges:
+        places = [folder / f"{data}_{bridge}_{seed + 1}" for seed in range(seeds)]
+        done = [summary for place in places if (summary := finished(place))]
+        if not done:
+            continue
+        figures = [
+            spread([s["quality"][name] for s in done], digits)
+            for name, digits in zip(FIGURES, (1, 4, 4), strict=True)
+        ]
+        queries = done[0]["queries"] / (100 * done[0]["iterations"])
+        minutes = spread([s["seconds"] / 60 for s in done], 1)
+        table.add_row(bridge, str(len(done)), *figures, f"{queries:.0f}", minutes)
+    floor = next((s for p in folder.glob(f"{data}_*") if (s := finished(p))), None)
+    if floor:
+        perfect = [f"{floor['floor'][name]:.4f}" for name in FIGURES]
+        table.add_row("a perfect sampler", "", *perfect, "", "")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", default=list(SIGMA), choices=list(SIGMA))
+    parser.add_argument("--bridges", nargs="+", default=BRIDGES, choices=BRIDGES)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--iterations", type=int, default=20_000)
+    parser.add_argument("--folder", type=Path, default=Path("outputs/mixtures"))
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    for seed in range(0 if options.report else options.seeds):
+        for data in options.data:
+            for bridge in options.bridges:
+                run(folder, data, bridge, seed + 1, options.iterations)
+    for data in options.data:
+        Console().print(report(folder, data, options.bridges, options.seeds))
+
+
+if __name__ == "__main__":
+    main()
