@@ -114,6 +114,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             "of queries"
         )
     module.save_hyperparameters({"config": config}, logger=False)
+    _compile(module, config)
     return module
 
 
@@ -291,6 +292,20 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
             module.generator.entropy_term(emission)
         except Exception as error:
             raise ConfigError(f"bridge: {error}") from error
+
+
+def _compile(module: AdversarialModule, config: dict[str, Any]) -> None:
+    """Let networks compile themselves when they are first used, in place."""
+    penalty = module.discriminator.penalty
+    if config["compile"]["discriminator"] and penalty.differentiates_twice:
+        raise ConfigError(
+            f"compile.discriminator is true, and {type(penalty).__name__} differentiates "
+            "the discriminator twice, which compiled networks cannot; use penalty=none, "
+            "or compile.discriminator=false"
+        )
+    for player in ("generator", "discriminator"):
+        if config["compile"][player]:
+            getattr(module, player).network.compile()
 
 
 def _in_memory_format(

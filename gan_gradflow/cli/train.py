@@ -56,6 +56,7 @@ TOP_LEVEL: dict[str, Any] = {
         "chunk_size": int | Literal["auto"] | None,
     },
     "channels_last": bool,
+    "compile": {"generator": bool, "discriminator": bool},
     "on_nonfinite": Literal["stop", "skip"],
     "run_name": str,
     "run_dir": str,

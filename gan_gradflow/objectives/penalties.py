@@ -20,6 +20,8 @@ class Penalty(ABC):
     Attributes:
         on_reals: differentiates `real_scores` with respect to `reals`.
         on_fakes: differentiates `fake_scores` with respect to `fakes`.
+        differentiates_twice: its gradient is one of a gradient of the scores, which a
+            compiled discriminator does not have.
         processes: those that share the batch, of which it is given one's rows.
     """
 
@@ -27,6 +29,7 @@ class Penalty(ABC):
 
     on_reals: ClassVar[bool]
     on_fakes: ClassVar[bool]
+    differentiates_twice: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(
@@ -45,6 +48,7 @@ class NoPenalty(Penalty):
 
     on_reals = False
     on_fakes = False
+    differentiates_twice = False
 
     def __call__(
         self,

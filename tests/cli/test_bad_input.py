@@ -46,6 +46,10 @@ CASES = {
         ["bridge=finite_difference", "critic.budget=3"],
         ["critic.budget", "3", "160"],
     ),
+    "compiled and differentiated twice": (
+        ["compile.discriminator=true"],
+        ["compile.discriminator", "Penalty", "penalty=none"],
+    ),
     "wrong shape": (["data.event_shape=[3]"], ["event_shape", "[3]", "[2]"]),
     "wrong network": (["generator=dcgan"], ["generator", "event_shape"]),
     "misfit discriminator": (
