@@ -106,6 +106,25 @@ class Processes:
         dist.all_reduce(numbers, op=dist.ReduceOp.MAX)
         return int(numbers)
 
+    def spread(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """A function of a batch that every process has, computed by all of them together.
+
+        Each computes its part of the rows, and each gets all of the answers: for a costly
+        critic in a loop whose generator is the same everywhere,
+        `Critic(processes.spread(score), access=Access.SCORES)`. (Where processes share a
+        batch, their questions are spread already.)
+        """
+
+        def together(samples: Tensor, *context: Tensor) -> Tensor:
+            # The first rows once more, where they do not divide.
+            padded = len(samples) + -len(samples) % self.size
+            rows = torch.arange(padded, device=samples.device) % len(samples)
+            own = self.own(rows)
+            answers = function(samples[own], *(tensor[own] for tensor in context))
+            return self.gather(answers)[: len(samples)]
+
+        return together
+
     def from_first(self, value: T) -> T:
         """What the first process has: plain data that can be pickled."""
         if self.size == 1:

@@ -70,7 +70,9 @@ class RewardToGoBridge(ScoreFunctionBridge):
         if not critic.positions or token_log_prob is None:
             return super()._from_distribution(critic, emission)
         with torch.no_grad():
-            drawn = self.draws.sample(self._shape, emission).flatten(0, 1)
+            drawn = self.processes.drawn(
+                emission, lambda whole: self.draws.sample(self._shape, whole), 2
+            ).flatten(0, 1)
         costs = wide(critic.at_each_position(drawn, num_query_dims=1))
         weights = less_the_others(to_go(costs, self.discount))
         proxy = (weights * token_log_prob(drawn)).sum(-1).mean(0)

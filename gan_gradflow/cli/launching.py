@@ -12,6 +12,7 @@ before anything is built. Nothing here imports torch.
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -127,6 +128,19 @@ def repeat_command(command: str) -> None:
 def lost_another(error: RuntimeError) -> bool:
     """Whether an error says no more than that another process is gone."""
     return re.search(_LOST, str(error), re.IGNORECASE) is not None
+
+
+def fate(trainer: "L.Trainer") -> str:
+    """What became of the process that ended first, as far as this one can tell."""
+    time.sleep(1)  # an exit code takes a moment longer than a closed connection
+    procs = getattr(trainer.strategy.launcher, "procs", ())
+    for number, process in enumerate(procs, start=1):
+        code = process.poll()
+        if code is not None and code < 0:
+            return f"process {number} was killed by {signal.Signals(-code).name}"
+        if code:
+            return f"process {number} failed with code {code}; its message says why"
+    return "another process ended; its message says why"
 
 
 def end_others(trainer: "L.Trainer") -> None:

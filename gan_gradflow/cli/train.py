@@ -202,8 +202,8 @@ def _fit(
         if not launching.lost_another(error):
             raise
         return RunError(
-            f"another process ended in iteration {trainer.global_step + 1}, and its "
-            "message says why; the last checkpoint stands"
+            f"stopped in iteration {trainer.global_step + 1}: {launching.fate(trainer)}; "
+            "resume=RUN_FOLDER goes on from the last checkpoint"
         )
     finally:
         launching.end_others(trainer)

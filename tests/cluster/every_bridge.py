@@ -16,11 +16,18 @@ import lightning as L
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch.distributions import Bernoulli, Independent, Normal, OneHotCategorical
 
+from gan_gradflow.bridges.baselines import LeaveOneOutBaseline, OptimalBaseline
+from gan_gradflow.bridges.draws import AntitheticDraws, QuasiMonteCarloDraws
+from gan_gradflow.bridges.relax import RELAXBridge
+from gan_gradflow.bridges.score_function import ScoreFunctionBridge
 from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.build import build_datamodule, build_module, build_trainer
 from gan_gradflow.cli.console import quiet_libraries
+from gan_gradflow.critic import Critic
 from gan_gradflow.processes import Processes
+from gan_gradflow.types import Access
 
 BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
 CASES = {name: (f"bridge={name}",) for name in BRIDGES} | {
@@ -108,8 +115,56 @@ def train_all() -> dict[str, dict]:
     return {name: train([*several, *case]) for name, case in CASES.items()}
 
 
+LOGITS = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)).double()
+EMISSIONS = {
+    "normal": lambda logits: Independent(Normal(logits, logits.exp()), 1),
+    "bernoulli": lambda logits: Independent(Bernoulli(logits=logits), 1),
+    "one of five": lambda logits: OneHotCategorical(logits=logits),
+}
+DISCRETE = {
+    "score function": lambda: ScoreFunctionBridge(
+        4, 0.1, AntitheticDraws(), LeaveOneOutBaseline()
+    ),
+    "evenly spread": lambda: ScoreFunctionBridge(
+        4, 0.1, QuasiMonteCarloDraws(2), OptimalBaseline()
+    ),
+    "relax": lambda: RELAXBridge(4, 0.1, 8, 0.1),
+}
+
+
+def pulls(processes: Processes) -> dict[str, torch.Tensor]:
+    """The pulls on the parameters of distributions, of all rows."""
+    found = {}
+    for bridge_name, make in DISCRETE.items():
+        for emission_name, emission in EMISSIONS.items():
+            bridge = make()
+            bridge.share_with(processes)
+            own = processes.own(LOGITS).clone().requires_grad_()
+            critic = Critic(lambda x: x.square().sum(-1).sin(), access=Access.SCORES)
+            torch.manual_seed(5)
+            for _ in range(2):
+                losses = bridge(critic, emission(own))
+            losses.sum().backward()
+            found[f"{bridge_name}, {emission_name}"] = processes.gather(own.grad)
+    return found
+
+
+def asked_together(processes: Processes) -> tuple[torch.Tensor, int]:
+    """The scores of seven samples that every process has, and the samples asked here."""
+    asked = []
+
+    def score(samples: torch.Tensor) -> torch.Tensor:
+        asked.append(len(samples))
+        return samples.sum(-1)
+
+    critic = Critic(processes.spread(score), access=Access.SCORES)
+    return critic(torch.arange(14.0).view(7, 2)), sum(asked)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     quiet_libraries()
-    results = train_all()
-    torch.save(results, Path(f"{sys.argv[1]}.{Processes.of_default_group().rank}"))
+    results = {"trained": train_all()}
+    processes = Processes.of_default_group()
+    results |= {"pulls": pulls(processes), "asked": asked_together(processes)}
+    torch.save(results, Path(f"{sys.argv[1]}.{processes.rank}"))
