@@ -238,14 +238,19 @@ def _build_optimizer(
         raise ConfigError(f"optimizer.{player}: {error}") from error
     try:
         schedule = make_schedule(optimizer)
+        follows = isinstance(schedule, LRScheduler)
+        if follows and not isinstance(schedule, ReduceLROnPlateau):
+            optimizer.step()  # without gradients: nothing moves
+            schedule.step()
+            return make, make_schedule
     except (ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise ConfigError(f"schedule.{player}: {error}") from error
-    if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
-        raise ConfigError(
-            f"schedule.{player}: {type(schedule).__name__} does not follow from the "
-            f"iteration alone; choose schedule@schedule.{player}=cosine"
-        )
-    return make, make_schedule
+        node = config["schedule"][player].items()
+        given = ", ".join(f"{k}={v}" for k, v in node if not k.startswith("_"))
+        raise ConfigError(f"schedule.{player} with {given}: {error}") from error
+    raise ConfigError(
+        f"schedule.{player}: {type(schedule).__name__} does not follow from the "
+        f"iteration alone; choose schedule@schedule.{player}=cosine"
+    )
 
 
 def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None:

@@ -116,10 +116,11 @@ def _before_the_command(error: BaseException) -> bool:
     frames = [
         frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
-    ours = [f for f in frames if f"{os.sep}gan_gradflow{os.sep}" in f]
-    return len(ours) == 0 or all(
-        Path(f).name in ("errors.py", "__init__.py") for f in ours
-    )
+    composing = [f"{os.sep}hydra{os.sep}" in f for f in frames]
+    if True not in composing:
+        return False
+    inside = frames[composing.index(True) :]
+    return not any(f"{os.sep}gan_gradflow{os.sep}" in f for f in inside)
 
 
 def _explain(error: BaseException, command: str, arguments: list[str]) -> str:

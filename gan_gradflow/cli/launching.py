@@ -174,7 +174,13 @@ def _count(devices: int | str | list[int]) -> int:
 
         return max(1, torch.cuda.device_count())
     listed = str(devices).split(",")
-    return len(listed) if len(listed) > 1 else int(devices)
+    try:
+        return len(listed) if len(listed) > 1 else int(devices)
+    except ValueError:
+        raise ConfigError(
+            f"trainer.devices is {devices!r}, and it must be a number, a list of GPUs or "
+            "auto"
+        ) from None
 
 
 def _by_torchrun() -> bool:

@@ -81,7 +81,7 @@ CASES = {
     "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
     "a schedule that waits for a figure": (
         ["schedule.generator._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"],
-        ["schedule.generator", "factor", "did you mean"],
+        ["schedule.generator", "T_max", "factor"],
     ),
     "a schedule without end": (
         ["schedule@schedule.generator=cosine", "schedule.generator.T_max=0"],
@@ -98,7 +98,7 @@ CASES = {
     "precision": (["trainer.precision=8"], ["trainer.precision", "8"]),
     "half precision": (["trainer.precision=16-mixed"], ["precision", "bf16-mixed"]),
     "devices": (["trainer.devices=none"], ["trainer.devices", "none"]),
-    "several devices": (["trainer.devices=2"], ["trainer.devices", "2", "one process"]),
+    "several devices": (["trainer.devices=2"], ["2 processes", "trainer=ddp"]),
     "list without brackets": (["seed=1,2"], ["seed=1,2", "--multirun"]),
     "grammar": (["a=[1"], []),
     "no key": (["=3"], []),

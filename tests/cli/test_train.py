@@ -226,8 +226,10 @@ def test_a_critic_gone_wrong_ends_the_run_with_a_checkpoint(
     (folder / "own.yaml").write_text(
         f"_target_: test_train.NaNCritic\ncalls: {calls}\nwidth: 1\n"
     )
-    settings = ("penalty=r1", "objective=nonsaturating", f"bridge={bridge}")
-    result = train("--config-dir", "mine", "discriminator=own", *settings)
+    settings = ("penalty=r1", "objective=nonsaturating", "critic.chunk_size=null")
+    result = train(
+        "--config-dir", "mine", "discriminator=own", f"bridge={bridge}", *settings
+    )
     path = tmp_path / "outputs/short/checkpoints/last.ckpt"
     assert result.code == 1
     assert "iteration 3" in result.err

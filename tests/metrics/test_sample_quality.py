@@ -46,7 +46,8 @@ def test_no_quality_has_no_figures():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_config_writes_out_every_argument(path):
-    config = OmegaConf.load(path)
+    whole = {"metrics": OmegaConf.load(path), "data": {"parameters": [1.0]}}
+    config = OmegaConf.create(whole).metrics
     arguments = inspect.signature(get_class(config._target_)).parameters
     assert set(config) - {"_target_"} == set(arguments)
     assert isinstance(instantiate(config), SampleQuality)
