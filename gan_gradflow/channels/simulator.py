@@ -57,8 +57,9 @@ class SimulatorChannel(Channel):
             ChannelError: it failed for good, or the outputs have another shape.
         """
         seed = int(torch.randint(2**31, ())) if self.seeded else None
-        exact = samples.dtype in (torch.bfloat16, torch.float16)
-        inputs = (samples.float() if exact else samples).cpu().numpy()
+        dtype = samples.dtype if samples.is_floating_point() else torch.float32
+        narrow = dtype in (torch.bfloat16, torch.float16)  # NumPy has not both of them
+        inputs = (samples.float() if narrow else samples).cpu().numpy()
         try:
             outputs = self.workers(inputs, seed)
         except (AnswerError, WorkerError) as error:
@@ -70,7 +71,7 @@ class SimulatorChannel(Channel):
                 f"channel.event_shape={list(outputs.shape[1:])}, or mend the simulator"
             )
         outputs = np.ascontiguousarray(outputs)
-        return torch.as_tensor(outputs, device=samples.device).to(samples.dtype)
+        return torch.as_tensor(outputs, device=samples.device).to(dtype)
 
     def received_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:  # noqa: ARG002
         """The shape of an output."""

@@ -103,8 +103,8 @@ class DiscriminatorModule(L.LightningModule):
 
     def scored_loss(
         self,
-        reals: Float[Tensor, "batch *event"],
-        fakes: Float[Tensor, "batch *event"],
+        reals: Shaped[Tensor, "batch *event"],
+        fakes: Shaped[Tensor, "batch *event"],
         labels: Int[Tensor, " batch"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor], tuple[Tensor, Tensor]]:
         """`loss` on fakes as they are, and the scores of reals and fakes in it."""

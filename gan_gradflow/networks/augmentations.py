@@ -14,7 +14,7 @@ would be one between two augmentations, divided by its step.
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -29,8 +29,8 @@ class Augmentation(ABC):
 
     @abstractmethod
     def __call__(
-        self, samples: Float[Tensor, "n *event"], draws: Float[Tensor, "n draws"]
-    ) -> Float[Tensor, "n *event"]:
+        self, samples: Shaped[Tensor, "n *event"], draws: Float[Tensor, "n draws"]
+    ) -> Shaped[Tensor, "n *event"]:
         """The samples as the discriminator sees them, a function of both arguments.
 
         Raises:
@@ -45,9 +45,9 @@ class NoAugmentation(Augmentation):
 
     def __call__(
         self,
-        samples: Float[Tensor, "n *event"],
+        samples: Shaped[Tensor, "n *event"],
         draws: Float[Tensor, "n draws"],  # noqa: ARG002
-    ) -> Float[Tensor, "n *event"]:
+    ) -> Shaped[Tensor, "n *event"]:
         """The samples."""
         return samples
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gan_gradflow.workers.base import AnswerError, Worker
+from gan_gradflow.workers.base import AnswerError, Worker, checked
 from gan_gradflow.workers.protocols import Protocol, ProtocolError
 
 
@@ -98,7 +98,11 @@ class WorkerPool(Worker):
     def _once(self, samples: np.ndarray, seed: int | None) -> np.ndarray:
         process = self._free.get()
         try:
-            return process.ask(self.protocol, samples, seed, self.timeout)
+            answer = process.ask(self.protocol, samples, seed, self.timeout)
+            return checked(answer, len(samples))
+        except AnswerError:
+            process.stop()
+            raise
         finally:
             self._free.put(process)
 

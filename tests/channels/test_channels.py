@@ -8,10 +8,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from gan_gradflow.channels.awgn import AWGNChannel
+from gan_gradflow.channels.base import ChannelError
 from gan_gradflow.channels.constraint import ConstraintChannel
 from gan_gradflow.channels.jpeg import JPEGChannel
 from gan_gradflow.channels.quantize import QuantizeChannel
+from gan_gradflow.channels.simulator import SimulatorChannel
 from gan_gradflow.channels.threshold import ThresholdChannel
+from gan_gradflow.workers.in_process import InProcess
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.stem for path in (CONFIGS / "channel").glob("*.yaml"))
@@ -144,3 +147,16 @@ def test_what_a_constraint_lets_through_obeys_it():
 def test_numbers_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_tokens_may_become_any_numbers_in_a_simulator(tmp_path):
+    half = InProcess(lambda samples: samples / 2, 0, str(tmp_path))
+    channel = SimulatorChannel(half, [1], False, False, True)
+    assert channel(torch.tensor([[1], [2]])).tolist() == [[0.5], [1.0]]
+    assert channel.figures() == {"calls": 2}
+
+
+def test_outputs_of_another_shape_than_announced_are_an_error(tmp_path):
+    function = InProcess(lambda samples: samples, 0, str(tmp_path))
+    with pytest.raises(ChannelError, match=r"channel\.event_shape=\[2\]"):
+        SimulatorChannel(function, [3], False, False, True)(torch.zeros(4, 2))
