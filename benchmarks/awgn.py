@@ -31,19 +31,11 @@ SETTINGS = (
     "callbacks.collapse_alarm=null",
     "callbacks.quality.every_n_iterations=25",
 )
-SCORES = ("bridge=score_function", "bridge/draws=antithetic")
+SCORES = ("bridge=score_function", "bridge/draws=antithetic", "bridge.sigma=0.05")
 BRIDGES = {
     "exact": ("bridge=exact",),
-    "score function, 32 antithetic draws": (
-        *SCORES,
-        "bridge.num_draws=32",
-        "bridge.sigma=0.02",
-    ),
-    "score function, 8 antithetic draws": (
-        *SCORES,
-        "bridge.num_draws=8",
-        "bridge.sigma=0.02",
-    ),
+    "score function, 64 antithetic draws": (*SCORES, "bridge.num_draws=64"),
+    "score function, 8 antithetic draws": (*SCORES, "bridge.num_draws=8"),
 }
 
 
@@ -61,12 +53,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--iterations", type=int, default=1500)
+    parser.add_argument("--only", default="", help="bridges whose name contains this")
     options = parser.parse_args()
     print("| bridge | iterations, each seed | mean | against exact |")
     print("| --- | --- | --- | --- |")
     exact = None
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, bridge) in enumerate(BRIDGES.items()):
+            if options.only not in name:
+                continue
             needed = []
             for seed in range(1, options.seeds + 1):
                 last = (f"seed={seed}", f"max_iterations={options.iterations}")
