@@ -1,6 +1,6 @@
 """Iterations to the same quality through a noisy channel: scores only against backprop.
 
-    python benchmarks/awgn.py --seeds 3
+    python benchmarks/awgn.py --seeds 1 2 3
 
 Eight modes on a ring, of the width of the channel's noise (sigma 0.05), seen by the
 discriminator through noise of 0.05; what is sent is judged before the noise. Counted are
@@ -51,7 +51,7 @@ def iterations(run: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--only", default="", help="bridges whose name contains this")
     options = parser.parse_args()
@@ -63,7 +63,7 @@ def main() -> None:
             if options.only not in name:
                 continue
             needed = []
-            for seed in range(1, options.seeds + 1):
+            for seed in options.seeds:
                 last = (f"seed={seed}", f"max_iterations={options.iterations}")
                 run = train(
                     Path(folder), f"run-{number}-{seed}", *SETTINGS, *bridge, *last
