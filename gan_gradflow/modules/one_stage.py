@@ -79,6 +79,12 @@ def refuse_one_stage(discriminator: DiscriminatorModule) -> None:
             f"own loss, and {type(penalty).__name__} puts a term of its own there; choose "
             "bridge=exact, or penalty=r1, which is on the reals"
         )
+    if discriminator.augmentation.num_draws:
+        raise ValueError(
+            "ExactOneStageBridge asks about some fakes a second time, and "
+            f"{type(discriminator.augmentation).__name__} would change them anew; choose "
+            "bridge=exact, or augmentation=none"
+        )
     scores = torch.zeros(1)
     if objective.slope_ratios(scores, scores) is None:
         raise ValueError(

@@ -10,6 +10,7 @@ from gan_gradflow.bridges.exact_one_stage import ExactOneStageBridge
 from gan_gradflow.critic import BudgetExceededError
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.one_stage import shared_pull
+from gan_gradflow.networks.augmentations import ImageAugmentation
 from gan_gradflow.objectives.base import Objective
 from gan_gradflow.objectives.hinge import HingeObjective
 from gan_gradflow.objectives.least_squares import LeastSquaresObjective
@@ -136,6 +137,12 @@ def test_batch_norm_in_the_discriminator_is_refused():
     coupled = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
     with pytest.raises(ValueError, match="couples the samples"):
         make_module(ExactOneStageBridge(), discriminator=coupled)
+
+
+def test_an_augmentation_is_refused():
+    augmentation = ImageAugmentation(1.0, 0.5, 0.125, 0.5)
+    with pytest.raises(ValueError, match="augmentation=none"):
+        make_module(ExactOneStageBridge(), augmentation=augmentation)
 
 
 def test_a_penalty_on_the_fakes_is_refused():
