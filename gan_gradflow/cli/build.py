@@ -290,7 +290,10 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
         latents = torch.randn(batch, module.generator.latent_dim)
         labels = module.generator.labels_for(batch)
         reals = torch.zeros(batch, *data["event_shape"])
-        module.critic.context = module.discriminator.context(reals, labels)
+        try:
+            module.critic.context = module.discriminator.context(reals, labels)
+        except ValueError as error:
+            raise ConfigError(f"discriminator: {error}") from error
         try:
             emission = module.generator(latents, labels)
             module.bridge.given(labels)(module.critic, emission)

@@ -87,6 +87,10 @@ CASES = {
         ["schedule@schedule.generator=cosine", "schedule.generator.T_max=0"],
         ["schedule.generator", "0"],
     ),
+    "an augmentation of what is no image": (
+        ["augmentation=images"],
+        ["discriminator", "[2]", "augmentation=none"],
+    ),
     "clipping": (["clip_norm.generator=0"], ["clip_norm", "0", "positive"]),
     "average": (["average_decay=1.5"], ["average_decay", "1.5"]),
     "interval": (
@@ -131,6 +135,13 @@ def test_a_batch_coupling_discriminator_is_refused_single_sample_bridges(cli) ->
     )
     assert result.code == 2
     assert "discriminator.norm=group" in result.err
+
+
+def test_a_batch_that_does_not_make_up_packs_is_named(cli) -> None:
+    packed = ["discriminator=packed_mlp", "data.batch_size=99", "data.num_train=500"]
+    result = cli("train", "experiment=ring", *packed)
+    assert result.code == 2
+    assert "99 samples do not make up packs of 2" in result.err
 
 
 def test_an_image_size_that_the_network_cannot_make_is_named(cli) -> None:
