@@ -3,7 +3,8 @@ trains.
 
 A step is one update of one player on a batch of reals and latents, with `n_critic` = 1:
 further updates of the discriminator repeat the first. Mixed precision is that of the
-trainer; its gradient scaling, which bf16 does without, is not.
+trainer; its gradient scaling, which bf16 does without, is not. A bridge that lets both
+players learn from one pass of the discriminator is audited in two, as the exact one.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,8 +4,11 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from matplotlib.figure import Figure as Canvas
+
 from gan_gradflow.audit.catalogue import Severity
 from gan_gradflow.audit.findings import Finding
+from gan_gradflow.audit.plots import svg
 from gan_gradflow.audit.report import SECTIONS, AuditReport, Cell, Table, shown
 
 _ABOUT = {
@@ -19,6 +22,8 @@ _ABOUT = {
     "of queries grows. Dashed: theory. Errors are standard errors.",
     "Health": "Norms, relative updates, and what the arithmetic loses, layer by layer.",
 }
+
+_LONG = 48  # characters of a cell that may take several lines
 
 _STYLE = """
 :root { --ink: #1f2937; --soft: #6b7280; --line: #e5e7eb; --ground: #f9fafb; }
@@ -42,11 +47,12 @@ nav a { text-decoration: none; color: var(--ink); background: #fff; padding: .2r
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; min-width: 100%; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
+  vertical-align: top; white-space: nowrap; }
+td.long { white-space: normal; min-width: 22rem; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.marked { background: #fef2f2; }
-img { width: 100%; height: auto; }
+img { width: 100%; min-width: 680px; height: auto; }
 ul.findings { list-style: none; margin: 0; padding: 0; }
 ul.findings li { border-left: 4px solid var(--line); margin: .5rem 0; padding-left: .75rem;
   overflow-wrap: anywhere; }
@@ -59,14 +65,14 @@ details > summary { cursor: pointer; color: var(--soft); }
 
 
 def page(
-    report: AuditReport, facts: Mapping[str, str], plots: Mapping[str, Sequence[str]]
+    report: AuditReport, facts: Mapping[str, str], plots: Mapping[str, Sequence[Canvas]]
 ) -> str:
     """The whole page.
 
     Args:
         report: findings and tables.
         facts: what was audited, by name.
-        plots: SVGs for each section.
+        plots: of each section.
     """
     sections = [s for s in SECTIONS if _tables(report, s) or plots.get(s)]
     links = "".join(f'<a href="#{s}">{s}</a>' for s in ("Findings", *sections))
@@ -121,7 +127,7 @@ def _tables(report: AuditReport, section: str) -> list[Table]:
     return [table for table in report.tables if table.section == section and table.rows]
 
 
-def _section(report: AuditReport, section: str, plots: Sequence[str]) -> str:
+def _section(report: AuditReport, section: str, plots: Sequence[Canvas]) -> str:
     images = "".join(map(_image, plots))
     tables = "".join(map(_table, _tables(report, section)))
     return (
@@ -130,9 +136,10 @@ def _section(report: AuditReport, section: str, plots: Sequence[str]) -> str:
     )
 
 
-def _image(svg: str) -> str:
-    code = base64.b64encode(svg.encode()).decode()
-    return f'<img alt="plot" src="data:image/svg+xml;base64,{code}">'
+def _image(canvas: Canvas) -> str:
+    code = base64.b64encode(svg(canvas).encode()).decode()
+    image = f'<img alt="plot" src="data:image/svg+xml;base64,{code}">'
+    return f'<div class="scroll">{image}</div>'
 
 
 def _table(table: Table) -> str:
@@ -145,8 +152,12 @@ def _table(table: Table) -> str:
 
 
 def _row(row: Sequence[Cell]) -> str:
-    cells = "".join(
-        f"<td{'' if isinstance(cell, str) else ' class=number'}>{escape(shown(cell))}</td>"
-        for cell in row
-    )
+    cells = "".join(map(_cell, row))
     return f"<tr{' class=marked' if row[-1] else ''}>{cells}</tr>"
+
+
+def _cell(cell: Cell) -> str:
+    text = shown(cell)
+    kind = "" if isinstance(cell, str) else " class=number"
+    kind = " class=long" if len(text) > _LONG else kind
+    return f"<td{kind}>{escape(text)}</td>"

@@ -1,4 +1,4 @@
-"""The plots of the audit's page, each as one SVG."""
+"""The plots of the audit's page."""
 
 import io
 import math
@@ -16,7 +16,7 @@ _MARKS = "osD^vP*X<>h"
 _COLOURS = {"discriminator": "#b45309", "generator": "#1d4ed8"}
 
 
-def fidelity_plot(curves: Sequence[Curve]) -> str:
+def fidelity_plot(curves: Sequence[Curve]) -> Canvas:
     """Measured figures against queries, with those of theory as dashed lines."""
     canvas = Canvas(figsize=(10, 7.4), layout="constrained")
     axes = canvas.subplots(2, 2)
@@ -58,7 +58,7 @@ def fidelity_plot(curves: Sequence[Curve]) -> str:
             frameon=False,
             fontsize=9,
         )
-    return _svg(canvas)
+    return canvas
 
 
 def _draw_curve(axes: Sequence[Axes], curve: Curve, style: dict) -> None:
@@ -86,7 +86,7 @@ def _of(variance: float | None) -> float:
     return math.nan if variance is None else variance
 
 
-def direction_plot(table: Table) -> str:
+def direction_plot(table: Table) -> Canvas:
     """The change of each player's loss along its update, predicted and measured."""
     canvas = Canvas(figsize=(10, 2.2), layout="constrained")
     axes = canvas.subplots(1, len(PLAYERS))
@@ -98,10 +98,10 @@ def direction_plot(table: Table) -> str:
         axis.set_title(f"{row[0]}: change of its loss along its update", fontsize=10)
         axis.axvline(0, color="grey", linewidth=1)
         axis.invert_yaxis()
-    return _svg(canvas)
+    return canvas
 
 
-def health_plot(table: Table) -> str:
+def health_plot(table: Table) -> Canvas:
     """Gradients, updates and rounding errors, layer by layer, on logarithmic axes."""
     panels = {
         "norm of the gradient": ("gradient used",),
@@ -125,7 +125,7 @@ def health_plot(table: Table) -> str:
         axis.grid(alpha=0.25)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].invert_yaxis()
-    return _svg(canvas)
+    return canvas
 
 
 def _size(cell: Cell) -> float:
@@ -133,7 +133,8 @@ def _size(cell: Cell) -> float:
     return float(cell) if isinstance(cell, (int, float)) and cell > 0 else math.nan
 
 
-def _svg(canvas: Canvas) -> str:
+def svg(canvas: Canvas) -> str:
+    """A plot as text that a page can hold."""
     written = io.StringIO()
     canvas.savefig(written, format="svg", metadata={"Date": None})
     return written.getvalue()

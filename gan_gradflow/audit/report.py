@@ -129,8 +129,8 @@ def _rendered(table: Table) -> RichTable:
         hidden = len(table.rows) - len(rows)
     caption = f"{hidden} unremarkable rows are in the JSON" if hidden else None
     printed = RichTable(title=table.title, title_justify="left", caption=caption)
-    for column in table.columns:
-        printed.add_column(column, overflow="fold")
+    for number, column in enumerate(table.columns):
+        printed.add_column(column, overflow="fold", no_wrap=number == 0)
     for row in rows:
         cells = [escape(shown(cell)) for cell in row]
         printed.add_row(*cells, style="red" if row[-1] else "")

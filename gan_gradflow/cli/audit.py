@@ -20,6 +20,8 @@ from gan_gradflow.cli.errors import ConfigError, RunError, checking, nearest
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
     from gan_gradflow.audit import AuditReport
     from gan_gradflow.audit.fidelity import Curve
     from gan_gradflow.audit.own_round import Seen
@@ -99,7 +101,11 @@ def audit(config: dict[str, Any], bridges: Mapping[str, Any]) -> "AuditReport":
     OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
     (folder / "audit.json").write_text(report.to_json() + "\n")
     facts = _facts(config, bridges, report.seconds)
-    (folder / "audit.html").write_text(page(report, facts, _plots(report, curves)))
+    plots = _plots(report, curves)
+    for section, drawn in plots.items():
+        for plot in drawn:
+            plot.savefig(folder / f"{section.lower()}.png", dpi=120)
+    (folder / "audit.html").write_text(page(report, facts, plots))
     console = Console()
     console = console if console.is_terminal else Console(width=160)
     console.print(report)
@@ -321,11 +327,13 @@ def _facts(
     }
 
 
-def _plots(report: "AuditReport", curves: "Sequence[Curve]") -> dict[str, list[str]]:
+def _plots(
+    report: "AuditReport", curves: "Sequence[Curve]"
+) -> "dict[str, list[Canvas]]":
     from gan_gradflow.audit import plots
     from gan_gradflow.audit.report import DIRECTION, FIDELITY, HEALTH
 
-    drawn = {}
+    drawn: dict[str, list[Canvas]] = {}
     for section, draw in (
         (DIRECTION, plots.direction_plot),
         (HEALTH, plots.health_plot),

@@ -8,7 +8,7 @@ from gan_gradflow.audit import AuditReport, Table
 from gan_gradflow.audit.fidelity import fidelity_tables, measure_curves
 from gan_gradflow.audit.findings import finding
 from gan_gradflow.audit.page import page
-from gan_gradflow.audit.plots import direction_plot, fidelity_plot, health_plot
+from gan_gradflow.audit.plots import direction_plot, fidelity_plot, health_plot, svg
 from gan_gradflow.audit.report import DIRECTION, FIDELITY, HEALTH, PHASES
 
 VOID = {"meta", "img", "br"}
@@ -67,7 +67,7 @@ def test_every_curve_and_layer_is_drawn():
         "no": "why",
     }
     curves = measure_curves(make_module(), batch(), bridges, 40, None)
-    assert fidelity_plot(curves).lstrip().startswith("<?xml")
+    assert svg(fidelity_plot(curves)).lstrip().startswith("<?xml")
     html = page(AuditReport([], fidelity_tables(curves, [])), {}, {FIDELITY: []})
     assert "why" in html
     columns = (
@@ -78,4 +78,4 @@ def test_every_curve_and_layer_is_drawn():
         "in bf16",
     )
     rows = (("generator.0", 0.5, None, 0.0, 1e-3),)
-    assert "<svg" in health_plot(Table("Health", columns, rows, HEALTH))
+    assert "<svg" in svg(health_plot(Table("Health", columns, rows, HEALTH)))
