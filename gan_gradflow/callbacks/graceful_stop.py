@@ -72,7 +72,7 @@ class GracefulStop(L.Callback):
     ) -> None:
         """Save the last state, if it is whole and all processes are here to do it."""
         together = trainer.world_size == 1 or isinstance(exception, NonFiniteError)
-        if trainer.training and pl_module.is_whole and together:
+        if pl_module.has_begun and pl_module.is_whole and together:
             self._save(trainer)
         self._give_back()
 

@@ -1,7 +1,7 @@
 """Turning what went wrong into one clear message and an exit code.
 
 0 all is well; 1 a run failed after it had started; 2 the configuration is wrong and
-nothing was run; 130 and 143 ended by Ctrl-C and SIGTERM.
+nothing was run; 130, 143, 138 and 140 ended by Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2.
 """
 
 import contextlib

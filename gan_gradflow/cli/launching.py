@@ -125,7 +125,7 @@ def repeat_command(command: str) -> None:
         sys.argv.insert(1, command)
 
 
-def lost_another(error: RuntimeError) -> bool:
+def lost_another(error: Exception) -> bool:
     """Whether an error says no more than that another process is gone."""
     return re.search(_LOST, str(error), re.IGNORECASE) is not None
 

@@ -153,7 +153,7 @@ def _save_changed(
 
     import torch
 
-    from gan_gradflow.modules.checkpoint import LAST, digest_of, moved, read_checkpoint
+    from gan_gradflow.modules.checkpoint import LAST, moved, read_checkpoint, sealed
     from gan_gradflow.modules.checkpoint_io import write_durably
 
     contents = read_checkpoint(going_on.checkpoint)
@@ -162,7 +162,6 @@ def _save_changed(
     contents["callbacks"] = moved(
         contents["callbacks"], then["run_dir"], config["run_dir"]
     )
-    contents["gan_gradflow"]["config_digest"] = digest_of(config)
     if any(c.startswith(("optimizer.", "schedule.")) for c in going_on.changes):
         kept = [
             then["optimizer"][player]["_target_"] == node["_target_"]
@@ -170,7 +169,7 @@ def _save_changed(
         ]
         _set_rates(contents, module, kept)
     buffer = io.BytesIO()
-    torch.save(contents, buffer)
+    torch.save(sealed(contents), buffer)
     write_durably(buffer.getbuffer(), going_on.checkpoint.with_name(LAST))
 
 

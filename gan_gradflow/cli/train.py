@@ -25,7 +25,7 @@ from gan_gradflow.cli.resume import (
     tell,
 )
 from gan_gradflow.cli.trust import packages_of
-from gan_gradflow.cli.validate import validate
+from gan_gradflow.cli.validate import require_classes, validate
 
 if TYPE_CHECKING:
     import lightning as L
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PARTS = (
+    *("data", "generator", "discriminator", "objective", "penalty", "bridge"),
+    *("channel", "queries", "metrics", "trainer"),
+)
 TOP_LEVEL: dict[str, Any] = {
     **dict.fromkeys(
         ("data", "generator", "discriminator", "objective", "penalty", "bridge"), object
@@ -116,6 +120,7 @@ def train(
 
     quiet_libraries()
     config = {key: node for key, node in config.items() if key in RUN}
+    require_classes(config, PARTS)
     for key in ("max_iterations", "n_critic"):
         if config[key] < 1:
             raise ConfigError(f"{key} must be at least 1, got {config[key]}")
@@ -198,7 +203,12 @@ def _fit(
             raise
         done = f"interrupted in iteration {trainer.global_step + 1}"
         return RunError(f"{done}; {_saved(stop)}", code=130)
-    except RuntimeError as error:
+    except Exception as error:
+        if start and not module.has_begun:  # it was read, and does not fit
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"resume: the state in {start} does not fit its configuration ({reason})"
+            ) from error
         if not launching.lost_another(error):
             raise
         return RunError(

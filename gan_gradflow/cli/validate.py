@@ -6,7 +6,7 @@ annotated with; a node without may hold what the packaged configuration holds.
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
 
 from beartype.door import is_bearable
@@ -43,6 +43,14 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
     _check_keys("", plain, top_level)
     _check_targets("", plain)
     return plain
+
+
+def require_classes(config: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Raise a ConfigError where one of these nodes names no class."""
+    for key in keys:
+        node = config[key]
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ConfigError(f"{key} names no class; choose one with {key}=OPTION")
 
 
 def _check_keys(path: str, node: dict[str, Any], known: Mapping[str, Any]) -> None:
@@ -114,7 +122,9 @@ def _hints(target: Any) -> dict[str, Any]:
 
 def _typed(path: str, value: Any, hint: Any) -> Any:
     """The value, an integer made a float where one is asked for."""
-    if isinstance(value, dict) or hint in (object, Any, inspect.Parameter.empty):
+    if hint in (object, Any, inspect.Parameter.empty):
+        return value
+    if isinstance(value, dict) and "_target_" in value:
         return value
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return value

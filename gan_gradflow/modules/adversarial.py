@@ -34,7 +34,7 @@ from gan_gradflow.channels.base import Channel
 from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import generator_for, seed_draws, seed_for
-from gan_gradflow.modules.checkpoint import FORMAT, digest_of
+from gan_gradflow.modules.checkpoint import FORMAT, sealed
 from gan_gradflow.modules.chunk_size import SIZES, fastest_chunk_size
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.freezing import frozen
@@ -82,6 +82,7 @@ class AdversarialModule(L.LightningModule):
     Attributes:
         skipped: the iterations that were skipped.
         is_whole: no iteration is half done: the state is worth saving.
+        has_begun: everything is set up and restored, and training has begun.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class AdversarialModule(L.LightningModule):
         self.on_nonfinite = on_nonfinite
         self.skipped = 0
         self.is_whole = True
+        self.has_begun = False
         self.scalars = dict.fromkeys(
             ("loss/generator", "loss/discriminator"), torch.tensor(torch.nan)
         )
@@ -547,6 +549,7 @@ class AdversarialModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Let every random generator go on where a checkpoint left it."""
+        self.has_begun = True
         last = {
             f"generator.network.{n}"
             for n, _ in self.generator.network.named_parameters()
@@ -559,15 +562,14 @@ class AdversarialModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Mark the format; keep what is counted, and the random generators."""
-        config = self.hparams.get("config")
         checkpoint["gan_gradflow"] = {
             "format": FORMAT,
-            "config_digest": digest_of(config) if config else "",
             "queries": self.critic.queries,
             "skipped": self.skipped,
             "chunk_size": self.critic.chunk_size,
             "random": random_states(),
         }
+        sealed(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Go on counting where the checkpoint left off."""

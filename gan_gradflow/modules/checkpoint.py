@@ -10,15 +10,21 @@ best quality so far. Each holds, beside what Lightning keeps,
         skipped        iterations that were skipped because something was not finite
         chunk_size     the samples that the critic scores at once, or None for all
         random         the state of every random generator, for each rank
+        seal           what `seal_of` makes of all keys and plain values
+
+The seal tells a file that was changed by mistake from one that was not. It is no
+signature: whoever changes a checkpoint on purpose can seal it again.
 """
 
 import hashlib
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 FORMAT = 2
 """The version of what a checkpoint holds; raised when a reader must know the difference."""
@@ -40,7 +46,13 @@ _HOLDS = {
     "hyper_parameters": dict,
     "gan_gradflow": dict,
 }
-_MARKS = {"config_digest": str, "queries": int, "skipped": int, "random": list}
+_MARKS = {
+    "config_digest": str,
+    "queries": int,
+    "skipped": int,
+    "random": list,
+    "seal": str,
+}
 
 
 class CheckpointError(ValueError):
@@ -97,8 +109,11 @@ def _check(path: Path, checkpoint: Any) -> None:
     config = checkpoint["hyper_parameters"].get("config")
     if not isinstance(config, dict) or not isinstance(config.get("run_dir"), str):
         raise CheckpointError(f"{path} is not whole: it has no configuration")
-    if digest_of(config) != marks["config_digest"]:
-        raise CheckpointError(f"{path} is damaged (its configuration was changed)")
+    if seal_of(checkpoint) != marks["seal"]:
+        raise CheckpointError(
+            f"{path} is damaged, or was changed and not sealed again: see `sealed` in "
+            "gan_gradflow.modules.checkpoint"
+        )
 
 
 def digest_of(config: dict[str, Any]) -> str:
@@ -107,6 +122,40 @@ def digest_of(config: dict[str, Any]) -> str:
     kept = moved(kept, config["run_dir"], "")
     text = json.dumps(kept, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The same checkpoint, with the marks that belong to what it holds now."""
+    config = checkpoint.get("hyper_parameters", {}).get("config")
+    marks = checkpoint["gan_gradflow"]
+    marks["config_digest"] = digest_of(config) if config else ""
+    marks["seal"] = ""  # its place is part of what is sealed
+    marks["seal"] = seal_of(checkpoint)
+    return checkpoint
+
+
+def seal_of(checkpoint: dict[str, Any]) -> str:
+    """A hash of all keys and values but the elements of tensors, which the file checks."""
+    seal = hashlib.sha256()
+    for place, value in _leaves("", checkpoint):
+        if place != "/'gan_gradflow'/'seal'":
+            seal.update(f"{place}: {value!r}\n".encode())
+    return seal.hexdigest()
+
+
+def _leaves(place: str, node: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        yield place, len(node)
+        for key, value in node.items():
+            yield from _leaves(f"{place}/{key!r}", value)
+    elif isinstance(node, (list, tuple)):
+        yield place, (type(node).__name__, len(node))
+        for index, item in enumerate(node):
+            yield from _leaves(f"{place}/{index}", item)
+    elif isinstance(node, Tensor):
+        yield place, (node.dtype, node.shape)
+    else:
+        yield place, node
 
 
 def moved(node: Any, old: str, new: str) -> Any:

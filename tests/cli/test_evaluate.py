@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from gan_gradflow.modules.checkpoint import digest_of
+from gan_gradflow.modules.checkpoint import sealed
 
 QUICK = ("num_resamples=2", "num_subsets=1", "max_train=300")
 
@@ -160,8 +160,7 @@ def test_a_checkpoint_cannot_name_data_to_run(cli, checkpoint) -> None:
     contents = torch.load(checkpoint, weights_only=True)
     config = contents["hyper_parameters"]["config"]
     config["data"] = {"_target_": "os.system", "command": "touch planted"}
-    contents["gan_gradflow"]["config_digest"] = digest_of(config)
-    torch.save(contents, "bad.ckpt")
+    torch.save(sealed(contents), "bad.ckpt")
     result = cli("evaluate", "checkpoint=bad.ckpt")
     assert (result.code, "trust=[os]" in result.err) == (2, True)
 

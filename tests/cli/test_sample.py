@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from gan_gradflow.cli import CONFIG_DIR
-from gan_gradflow.modules.checkpoint import digest_of
+from gan_gradflow.modules.checkpoint import sealed
 
 BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
 
@@ -102,9 +102,7 @@ def test_a_checkpoint_of_another_program_is_refused(cli, tmp_path) -> None:
 def edit(path, change) -> None:
     contents = torch.load(path, weights_only=True)
     change(contents)
-    config = contents["hyper_parameters"]["config"]
-    contents["gan_gradflow"]["config_digest"] = digest_of(config)
-    torch.save(contents, path)
+    torch.save(sealed(contents), path)
 
 
 def test_a_checkpoint_of_another_version_is_refused(cli, checkpoint) -> None:
