@@ -63,7 +63,8 @@ def stand_in_the_run_folder(argv: list[str]) -> None:
     from hydra.errors import OverrideParseException
 
     given = [argument for argument in argv if argument.startswith("resume=")]
-    if not given or {"-m", "--multirun"} & set(argv):
+    elsewhere = {"-m", "--multirun", "--cfg", "-c", "--help", "-h", "--info"}
+    if not given or elsewhere & set(argv):
         return
     try:
         folder = OverridesParser.create().parse_override(given[-1]).value()
@@ -119,9 +120,10 @@ def continuation(
             f"{'; '.join(refused[:6])}; leave that out, or add allow_changes=true"
         )
     iteration = contents["global_step"]
-    if now["max_iterations"] < iteration:
+    wanted = now.get("max_iterations")  # what is missing, the validation names
+    if isinstance(wanted, int) and wanted < iteration:
         raise ConfigError(
-            f"max_iterations is {now['max_iterations']}, and the run in {folder} has "
+            f"max_iterations is {wanted}, and the run in {folder} has "
             f"done {iteration}; give a larger number"
         )
     return Continuation(

@@ -31,7 +31,7 @@ def test_a_grid_is_drawn_from_a_checkpoint(cli, checkpoint, tmp_path) -> None:
 
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_samples_can_be_drawn_whatever_the_bridge(train, cli, tmp_path, bridge) -> None:
-    train(f"bridge={bridge}")
+    train(f"bridge={bridge}", "penalty=r1")
     path = tmp_path / "outputs" / "short" / "checkpoints" / "last.ckpt"
     result = cli("sample", f"checkpoint={path}", "num_samples=5")
     assert result.code == 0, result.err

@@ -99,7 +99,7 @@ def test_the_checkpoint_counts_iterations_and_loads_as_plain_data(
 
 @pytest.mark.parametrize("bridge", BRIDGES)
 def test_every_bridge_trains(train, bridge) -> None:
-    result = train(f"bridge={bridge}")
+    result = train(f"bridge={bridge}", "penalty=r1")
     assert result.code == 0, result.err
 
 
