@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from jaxtyping import Float, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 T = TypeVar("T")
@@ -97,6 +97,25 @@ class Processes:
         total = tensor.detach().clone().contiguous()
         dist.all_reduce(total)
         return total / self.size
+
+    def mean_of_each(
+        self, scalars: dict[str, Tensor], device: torch.device
+    ) -> dict[str, Tensor]:
+        """The means of named scalars over the processes, in one exchange over a device."""
+        if self.size == 1:
+            return scalars
+        own = torch.stack([v.to(device, torch.float32) for v in scalars.values()])
+        return dict(zip(scalars, self.mean(own), strict=True))
+
+    def average_buffers(self, *modules: nn.Module) -> None:
+        """Make running statistics the mean over the processes, each of which saw a part."""
+        buffers = [b for m in modules for b in m.buffers() if b.is_floating_point()]
+        if self.size == 1 or not buffers:
+            return
+        means = self.mean(torch.cat([b.flatten() for b in buffers]))
+        parts = means.split([b.numel() for b in buffers])
+        for buffer, mean in zip(buffers, parts, strict=True):
+            buffer.copy_(mean.view_as(buffer))
 
     def largest(self, number: int, device: torch.device) -> int:
         """The largest of one number from each process; the device that they talk over."""

@@ -13,8 +13,8 @@ from types import FrameType
 
 import lightning as L
 
-from gan_gradflow.modules.adversarial import NonFiniteError
 from gan_gradflow.modules.checkpoint_io import FINAL, DurableCheckpointIO
+from gan_gradflow.modules.nonfinite import NonFiniteError
 
 log = logging.getLogger(__name__)
 

@@ -42,8 +42,9 @@ from gan_gradflow.metrics.gradient_reference import (
     flat_gradient,
     reference_pull,
 )
-from gan_gradflow.modules.adversarial import AdversarialModule, iteration_latents
+from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.freezing import buffers_kept, frozen
+from gan_gradflow.modules.latents import iteration_latents
 from gan_gradflow.types import Access, Emission
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ from gan_gradflow.channels.base import Channel
 from gan_gradflow.cli.bridges import names_of
 from gan_gradflow.cli.errors import ConfigError, root_cause
 from gan_gradflow.cli.launching import synchronises_batch_norm
-from gan_gradflow.modules.adversarial import AdversarialModule, DeadEndError
+from gan_gradflow.modules.adversarial import AdversarialModule
+from gan_gradflow.modules.compatibility import DeadEndError
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.types import Access

@@ -182,7 +182,7 @@ def _fit(
     from gan_gradflow.callbacks.graceful_stop import GracefulStop
     from gan_gradflow.channels.base import ChannelError
     from gan_gradflow.critic import CriticError
-    from gan_gradflow.modules.adversarial import NonFiniteError
+    from gan_gradflow.modules.nonfinite import NonFiniteError
 
     stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)
     start = None if going_on is None else going_on.checkpoint

@@ -15,7 +15,6 @@ for themselves, as in dropout: that differs by process.)
 
 import contextlib
 import logging
-import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -23,8 +22,6 @@ import lightning as L
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
-from torch.distributions import Distribution, Independent
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -33,13 +30,21 @@ from gan_gradflow.bridges.straight_through import passed_through
 from gan_gradflow.channels.base import Channel
 from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.datamodules.base import Batch
-from gan_gradflow.datamodules.seeding import generator_for, seed_draws, seed_for
+from gan_gradflow.datamodules.seeding import seed_draws, seed_for
 from gan_gradflow.modules.checkpoint import FORMAT, sealed
 from gan_gradflow.modules.chunk_size import SIZES, fastest_chunk_size
+from gan_gradflow.modules.compatibility import refuse_what_cannot_work
 from gan_gradflow.modules.discriminator import DiscriminatorModule
+from gan_gradflow.modules.emissions import size_of, watch
 from gan_gradflow.modules.freezing import frozen
 from gan_gradflow.modules.generator import GeneratorModule
-from gan_gradflow.modules.one_stage import refuse_one_stage, shared_pull
+from gan_gradflow.modules.latents import iteration_latents
+from gan_gradflow.modules.nonfinite import (
+    NonFiniteError,
+    first_nonfinite,
+    require_finite,
+)
+from gan_gradflow.modules.one_stage import shared_pull
 from gan_gradflow.modules.query_plan import FixedQueries, QueryPlan
 from gan_gradflow.modules.random_state import random_states, set_random_state
 from gan_gradflow.modules.snapshot import Snapshot
@@ -47,14 +52,6 @@ from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Access, Emission
 
 log = logging.getLogger(__name__)
-
-
-class NonFiniteError(RuntimeError):
-    """A loss, a pull or a parameter gradient is NaN or infinite."""
-
-
-class DeadEndError(ValueError):
-    """A bridge needs a gradient through a channel that has none."""
 
 
 class AdversarialModule(L.LightningModule):
@@ -124,7 +121,7 @@ class AdversarialModule(L.LightningModule):
         self._chunk_size_open = chunk_size == "auto"
         self.query_plan: QueryPlan = FixedQueries()
         self._asked = (0, 0)  # samples, and elements of each, in the last iteration
-        self._refuse_what_cannot_work()
+        refuse_what_cannot_work(generator, discriminator, self.critic.access)
 
     def plan_queries(self, plan: QueryPlan) -> None:
         """Let a plan decide on the bridge's draws in each iteration.
@@ -239,7 +236,7 @@ class AdversarialModule(L.LightningModule):
             schedule.step()  # Lightning leaves this to us, too
 
     def _log(self) -> None:
-        self.scalars = self._means(self.scalars)
+        self.scalars = self.processes.mean_of_each(self.scalars, self.device)
         self.log_dict(self.scalars)
         self.log("critic/queries", float(self.critic.queries))
         self.log("nonfinite/skipped_iterations", float(self.skipped))
@@ -262,23 +259,12 @@ class AdversarialModule(L.LightningModule):
         # A critic may fail one process alone; losses and gradients fail all or none.
         alone = isinstance(error, NonFiniteScoresError) and self.processes.size == 1
         if alone or isinstance(error, NonFiniteError):
-            place = self._first_nonfinite()
+            place = first_nonfinite(self.named_parameters())
             where = f"{place} is not finite in" if place else "in"
             explained = NonFiniteError(f"{error}; {where} iteration {iteration + 1}")
         self._before.restore()
         self.is_whole = self.global_step == iteration
         return explained
-
-    def _first_nonfinite(self) -> str:
-        """The first parameter that is not finite, or whose gradient is not; or nothing."""
-        named = [(n, p) for n, p in self.named_parameters() if ".averaged." not in n]
-        for name, parameter in named:
-            if not parameter.isfinite().all():
-                return name
-        for name, parameter in named:
-            if parameter.grad is not None and not parameter.grad.isfinite().all():
-                return f"the gradient of {name}"
-        return ""
 
     def _skip(self, error: NonFiniteError, for_generator: Optimizer) -> None:
         """Count an iteration that changed nothing."""
@@ -344,7 +330,7 @@ class AdversarialModule(L.LightningModule):
         """The generator's phase: one update on a batch; what is worth logging."""
         with frozen(self.discriminator.network):
             emission = self._emission(latents, labels)
-            self._asked = _size_of(emission)
+            self._asked = size_of(emission)
             received = self.received_reals(reals)
             self.critic.context = self.discriminator.context(received, labels)
             bridge = self.bridge.given(labels)
@@ -367,7 +353,7 @@ class AdversarialModule(L.LightningModule):
     ) -> dict[str, Tensor]:
         """Both players learn from one pass of the discriminator, as it is before."""
         emission = self._emission(latents, labels)
-        self._asked = _size_of(emission)
+        self._asked = size_of(emission)
         pulls = watch(emission)
         with self._by_itself():
             fakes = self.channel(pathwise(emission, self.bridge))
@@ -395,7 +381,10 @@ class AdversarialModule(L.LightningModule):
         arrived = {"the generator's loss": loss, "the pull": pull_norm}
         norm = self._step(self.generator, optimizer, arrived)
         self.query_plan.observe(norm)
-        self._even_out_buffers()
+        # Synchronised batch norm has done so already; elsewhere nobody does.
+        self.processes.average_buffers(
+            self.generator.network, self.discriminator.network
+        )
         self.generator.update_average()
         return {
             "loss/generator": loss.detach(),
@@ -414,7 +403,7 @@ class AdversarialModule(L.LightningModule):
         gradients = [p.grad for p in learning if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         name = f"the gradient of {type(player).__name__}"
-        self._require_finite(figures | {name: norm})
+        require_finite(figures | {name: norm}, self.processes, self.global_step + 1)
         if player.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(learning, player.clip_norm, norm)
         optimizer.step()
@@ -441,41 +430,6 @@ class AdversarialModule(L.LightningModule):
         with torch.random.fork_rng(devices):
             seed_draws(seed_for(self.seed, "by itself", *place), self.device)
             yield
-
-    def _means(self, scalars: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The means over the processes, in one exchange."""
-        if self.processes.size == 1:
-            return scalars
-        own = torch.stack([v.to(self.device, torch.float32) for v in scalars.values()])
-        return dict(zip(scalars, self.processes.mean(own), strict=True))
-
-    def _even_out_buffers(self) -> None:
-        """Make running statistics the mean over the processes, each of which saw a part.
-
-        Synchronised batch norm has done so already; elsewhere nobody does.
-        """
-        if self.processes.size == 1:
-            return
-        players = (self.generator.network, self.discriminator.network)
-        buffers = [b for p in players for b in p.buffers() if b.is_floating_point()]
-        if not buffers:
-            return
-        means = self.processes.mean(torch.cat([b.flatten() for b in buffers]))
-        for buffer, mean in zip(
-            buffers, means.split([b.numel() for b in buffers]), strict=True
-        ):
-            buffer.copy_(mean.view_as(buffer))
-
-    def _require_finite(self, figures: dict[str, Tensor]) -> None:
-        # All at once: each look at a number waits for the device. And of all processes,
-        # so that all of them stop or none.
-        own = torch.stack([figure.detach() for figure in figures.values()])
-        for values in self.processes.gather(own.unsqueeze(0)).tolist():
-            for name, value in zip(figures, values, strict=True):
-                if not math.isfinite(value):
-                    raise NonFiniteError(
-                        f"{name} is {value} in iteration {self.global_step + 1}"
-                    )
 
     def _choose_chunk_size(self, batch: Batch) -> None:
         """Measure which chunks of a bridge's questions the discriminator scores fastest."""
@@ -512,41 +466,6 @@ class AdversarialModule(L.LightningModule):
         discriminator._on_after_step = lambda: profiler.stop("optimizer_step")
         return [generator, discriminator]
 
-    def _refuse_what_cannot_work(self) -> None:
-        if self.discriminator.conditional and self.generator.num_classes is None:
-            raise ValueError(
-                "the discriminator scores a sample as one of its class, and fakes of this "
-                "generator have none; choose a conditional generator, such as "
-                "generator=conditional_dcgan"
-            )
-        access = self.critic.access
-        if access is Access.SCORES and self.bridge.traits.access is Access.GRADIENT:
-            raise ValueError(
-                f"{type(self.bridge).__name__} needs the critic's gradient, and "
-                "critic.access is scores; choose bridge=finite_difference or "
-                "bridge=score_function, or set critic.access=null"
-            )
-        channel, traits = self.channel, self.bridge.traits
-        if (
-            traits.access is Access.GRADIENT
-            and not channel.traits.differentiable
-            and not traits.passes_straight_through
-        ):
-            raise DeadEndError(
-                f"{type(self.bridge).__name__} needs the critic's gradient, and "
-                f"{type(channel).__name__} lets none pass; choose a bridge that needs "
-                "scores only, or straight_through, which is biased"
-            )
-        coupling = [how for m in self.discriminator.modules() if (how := _coupling(m))]
-        if self.bridge.traits.per_sample and coupling:
-            raise ValueError(
-                f"{type(self.bridge).__name__} judges every sample by its own loss, and "
-                f"the discriminator couples the samples of a batch {coupling[0]}"
-            )
-
-        if self.bridge.traits.shares_a_pass:
-            refuse_one_stage(self.discriminator)
-
     def on_train_start(self) -> None:
         """Let every random generator go on where a checkpoint left it."""
         self.has_begun = True
@@ -580,62 +499,3 @@ class AdversarialModule(L.LightningModule):
             self.critic.chunk_size, self._chunk_size_open = kept["chunk_size"], False
         if self.global_rank < len(kept["random"]):
             self._random = kept["random"][self.global_rank]
-
-
-def iteration_latents(
-    seed: int,
-    iteration: int,
-    *,
-    shape: tuple[int, int, int],
-    rank: int,
-    world_size: int,
-) -> Float[Tensor, "phases batch latent_dim"]:
-    """Fresh latents for each update of an iteration: one rank's rows of the global batch.
-
-    Args:
-        seed: the run's.
-        iteration: which iteration they are for.
-        shape: phases, samples in this rank's batch, elements of a latent.
-        rank: which process asks.
-        world_size: how many processes share the global batch.
-    """
-    phases, batch, latent_dim = shape
-    drawn = torch.randn(
-        phases,
-        batch * world_size,
-        latent_dim,
-        generator=generator_for(seed, "latents", iteration),
-    )
-    return drawn[:, rank * batch : (rank + 1) * batch]
-
-
-def watch(emission: Emission) -> list[Tensor]:
-    """A list that backward fills with the gradients arriving on the emission."""
-    pulls: list[Tensor] = []
-    for tensor in _tensors_of(emission):
-        if tensor.requires_grad:
-            tensor.register_hook(lambda gradient: pulls.append(gradient.detach()))
-    return pulls
-
-
-def _tensors_of(emission: Emission) -> list[Tensor]:
-    while isinstance(emission, Independent):
-        emission = emission.base_dist
-    if isinstance(emission, Distribution):
-        return [value for value in vars(emission).values() if isinstance(value, Tensor)]
-    return [emission]
-
-
-def _size_of(emission: Emission) -> tuple[int, int]:
-    """Samples, and elements of each."""
-    if isinstance(emission, Distribution):
-        return emission.batch_shape.numel(), emission.event_shape.numel()
-    return len(emission), emission[0].numel()
-
-
-def _coupling(module: torch.nn.Module) -> str | None:
-    if isinstance(module, _BatchNorm):
-        return "through batch norm; set discriminator.norm=group or discriminator.norm=none"
-    if getattr(module, "couples_samples", False):
-        return "in packs that share a loss; choose a discriminator that does not pack"
-    return None

@@ -13,7 +13,8 @@ from gan_gradflow.bridges.equations.constraints import MassConservation
 from gan_gradflow.bridges.equations.equilibrium import EquilibriumEquation
 from gan_gradflow.bridges.equations.projection import ProjectionEquation
 from gan_gradflow.bridges.implicit import ImplicitBridge
-from gan_gradflow.modules.adversarial import NonFiniteError, iteration_latents
+from gan_gradflow.modules.latents import iteration_latents
+from gan_gradflow.modules.nonfinite import NonFiniteError
 from gan_gradflow.networks.mlp import MLPDiscriminator
 from gan_gradflow.networks.packed import PackedDiscriminator
 from gan_gradflow.objectives.relativistic import RelativisticObjective

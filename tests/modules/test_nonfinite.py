@@ -11,7 +11,7 @@ from torch import nn
 from gan_gradflow.bridges.baselines import LearnedBaseline
 from gan_gradflow.bridges.draws import IndependentDraws
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
-from gan_gradflow.modules.adversarial import NonFiniteError
+from gan_gradflow.modules.nonfinite import NonFiniteError
 
 LEARNING = {
     **BRIDGES,

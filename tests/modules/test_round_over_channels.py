@@ -8,7 +8,7 @@ from gan_gradflow.bridges.straight_through import StraightThroughBridge
 from gan_gradflow.channels.awgn import AWGNChannel
 from gan_gradflow.channels.quantize import QuantizeChannel
 from gan_gradflow.channels.threshold import ThresholdChannel
-from gan_gradflow.modules.adversarial import DeadEndError
+from gan_gradflow.modules.compatibility import DeadEndError
 
 
 @pytest.mark.parametrize("on_reals", [True, False])
