@@ -1,0 +1,148 @@
+"""Queries per second inside a score-only bridge, beside the discriminator's own forward.
+
+    python benchmarks/queries.py
+
+The bridge draws its directions, asks and combines the answers; the forward scores as many
+samples, in the same chunks. They take turns; of the shares the median and the quartiles.
+With `--memory` the peak memory of a process that calls the bridge, at 16 and at 1024
+queries for each sample, without what the process held before.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+
+from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.critic import Critic
+from gan_gradflow.modules.chunk_size import fastest_chunk_size
+from gan_gradflow.objectives.nonsaturating import NonsaturatingObjective
+from gan_gradflow.types import Access
+
+BATCH = 64
+number, central = "bridge.directions.num_directions", "bridge.central=true"
+BRIDGES = {
+    "finite_difference": ["bridge=finite_difference"],
+    "finite_difference, central": ["bridge=finite_difference", central, f"{number}=4"],
+    "spsa": ["bridge=spsa", f"{number}=4"],
+    "score_function": ["bridge=score_function"],
+}
+MANY = {
+    "finite_difference": f"{number}=1023",
+    "finite_difference, central": f"{number}=512",
+    "spsa": f"{number}=512",
+    "score_function": "bridge.num_draws=1024",
+}
+FEW = {
+    "finite_difference": f"{number}=15",
+    "finite_difference, central": f"{number}=8",
+    "spsa": f"{number}=8",
+    "score_function": "bridge.num_draws=16",
+}
+
+
+def parts(overrides: list[str], device: str):
+    """A bridge, and the loss of the main job's discriminator."""
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("train", overrides)
+    torch.manual_seed(0)
+    network = instantiate(cfg.discriminator, event_shape=[1, 28, 28], _convert_="all")
+    network = network.to(device, memory_format=torch.channels_last)
+    network.requires_grad_(False)
+    objective = NonsaturatingObjective()
+
+    def losses(samples: torch.Tensor) -> torch.Tensor:
+        return objective.generator_losses(network(samples), None)
+
+    return instantiate(cfg.bridge), losses
+
+
+def seconds(work, device: str) -> float:
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def shares(overrides: list[str], rounds: int, device: str) -> tuple[int, list, list]:
+    bridge, losses = parts(overrides, device)
+    emission = torch.rand(BATCH, 1, 28, 28, device=device) * 2 - 1
+    size = fastest_chunk_size(losses, emission)
+    critic = Critic(losses, access=Access.SCORES, chunk_size=size)
+    num_queries = BATCH * bridge.queries_per_sample(784)
+    asked = emission.repeat(-(-num_queries // BATCH), 1, 1, 1)
+
+    @torch.no_grad()
+    def forward() -> None:
+        for chunk in asked.split(size):
+            losses(chunk)
+
+    rates, found = [], []
+    for _ in range(rounds + 1):
+        inside = seconds(lambda: bridge(critic, emission), device)
+        outside = seconds(forward, device)
+        rates.append(num_queries / inside)
+        found.append(outside / inside)
+    return size, rates[1:], found[1:]
+
+
+def peak(overrides: list[str], device: str) -> float:
+    """MiB that a bridge needs beyond a forward of one chunk."""
+    bridge, losses = parts(overrides, device)
+    emission = torch.rand(BATCH, 1, 28, 28, device=device)
+    critic = Critic(losses, access=Access.SCORES, chunk_size=256)
+    with torch.no_grad():
+        losses(emission)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bridge(critic, emission)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def in_a_process(overrides: list[str], device: str) -> float:
+    command = [sys.executable, __file__, "--device", device]
+    command += ["--peak", json.dumps(overrides)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peak:
+        print(peak(json.loads(args.peak), args.device))
+        return
+    if args.memory:
+        table = Table("bridge", "MiB, 16 queries", "MiB, 1024 queries", "ratio")
+        for name, overrides in BRIDGES.items():
+            few = in_a_process([*overrides, FEW[name]], args.device)
+            many = in_a_process([*overrides, MANY[name]], args.device)
+            table.add_row(name, f"{few:.1f}", f"{many:.1f}", f"{many / few:.2f}")
+        Console().print(table)
+        return
+    table = Table("bridge", "chunk", "queries/s", "share of the forward", "quartiles")
+    for name, overrides in BRIDGES.items():
+        size, rates, found = shares(overrides, args.rounds, args.device)
+        low, middle, high = statistics.quantiles(found)
+        rate = f"{statistics.median(rates):,.0f}"
+        spread = f"{low:.3f} .. {high:.3f}"
+        table.add_row(name, str(size), rate, f"{middle:.3f}", spread)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
