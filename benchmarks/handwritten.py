@@ -109,7 +109,7 @@ def by_hand(config: dict, datamodule: TensorDataModule, device: str) -> Iterator
     module = build.build_module(config).to(device)  # for the networks alone
     generator, discriminator = module.generator.network, module.discriminator.network
     gamma = config["penalty"].get("gamma")
-    generator_adam, discriminator_adam = module.configure_optimizers()
+    (generator_adam, discriminator_adam), _ = module.configure_optimizers()
     parameters = list(generator.parameters())
     averaged = [p.detach().clone() for p in parameters]
     data, batch = datamodule.train_reals.to(device), config["data"]["batch_size"]
