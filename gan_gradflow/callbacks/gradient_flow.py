@@ -5,12 +5,16 @@ Every so many iterations the generator emits a batch of its own, the bridge is a
 `metrics.gradient_fidelity`): on the emission, and followed to the generator's parameters,
 which is what the optimizer sees. The reference is
 
-* the exact gradient, where autograd can pass discriminator and channel. A bridge that is
+* the exact gradient, where autograd can pass discriminator and channel (the mean of two
+  pathwise ones, where the emission is a distribution that has them). A bridge that is
   given scores only is measured by it all the same: the discriminator is ours;
 * central differences along all coordinates, where it cannot and a sample has at most
   `_FEW` elements;
 * otherwise the same bridge, asked again. Independent estimates that agree have
   little noise; of a bias, that they would share, they say nothing.
+
+A distribution that keeps no parameters of its own, such as one over sequences, has no place
+for a pull, and of it only the sizes of the updates are logged.
 
 Of the same iteration, |w_after - w_before| / |w_before| of each layer's weights says
 whether it stands still (far below 1e-4) or is thrown about (above 1e-2).
@@ -107,8 +111,9 @@ class GradientFlow(L.Callback):
             seed_draws(seed_for(self.seed, *place), pl_module.device)
             reference, found = self.measure(pl_module, batch, trainer)
         self._say_reference(trainer, reference.name)
-        figures["gradient_flow/reference_norm"] = _norm(reference)
         figures["gradient_flow/queries"] = self.queries
+        if reference.pulls.numel():
+            figures["gradient_flow/reference_norm"] = _norm(reference)
         if found is not None:
             figures |= _figures(found)
         for logger in trainer.loggers:
@@ -119,7 +124,8 @@ class GradientFlow(L.Callback):
     ) -> tuple[Reference, GradientFidelity | None]:
         """The fidelity of the bridge as it is, at fresh latents of one batch.
 
-        None where the reference is zero, as of a critic that is flat everywhere.
+        None where the reference is zero, as of a critic that is flat everywhere, or where
+        there is nothing to compare.
         """
         reals = batch.reals[-1]
         classes = pl_module.generator.num_classes
@@ -144,8 +150,10 @@ class GradientFlow(L.Callback):
                 chunk_size=pl_module.critic.chunk_size,
             )
             emission = generator(latents, labels)
-            at = parameters_of(emission) if isinstance(emission, Distribution) else ()
-            at = [tensor for tensor in at if tensor.requires_grad]
+            at = _boundary(emission)
+            if at is None:
+                name = f"nothing, for {type(emission).__name__} has no place for a pull"
+                return Reference(name, torch.zeros(1, len(reals), 0)), None
             passes = _passes(pl_module)
             reference = _reference_for(bridge, critic, emission, at, passes)
             found = None
@@ -203,8 +211,9 @@ def _reference_for(
     passes: bool,
 ) -> Reference:
     if isinstance(emission, Distribution):
-        access = Access.GRADIENT if passes else Access.SCORES
-        return reference_pull(_granting(critic, access), emission, at, num_repeats=2)
+        if passes and emission.has_rsample:
+            return reference_pull(critic, emission, at, num_repeats=2)
+        return _own(bridge, critic, emission, at)
     x = emission.detach().requires_grad_()
     # Where samples are solutions of an equation, the gradient at x is another question.
     crosses = bridge.traits.stand_ins or _is_seen(bridge, x)
@@ -214,9 +223,15 @@ def _reference_for(
             pull = flat_gradient(losses.sum(), [x])
             return Reference("the exact gradient", pull.unsqueeze(0))
     if crosses and x[0].numel() <= _FEW:
-        return reference_pull(_granting(critic, Access.SCORES), x)
+        return reference_pull(critic.scores_only(), x)
+    return _own(bridge, critic, x, [x])
+
+
+def _own(
+    bridge: GradientBridge, critic: Critic, emission: Emission, at: list[Tensor]
+) -> Reference:
     count = 1 if bridge.traits.deterministic else 2
-    pulls = [flat_gradient(bridge(critic, x).sum(), [x]) for _ in range(count)]
+    pulls = [flat_gradient(bridge(critic, emission).sum(), at) for _ in range(count)]
     return Reference(_OWN, torch.stack(pulls))
 
 
@@ -225,8 +240,15 @@ def _norm(reference: Reference) -> float:
     return float(reference.pulls.double().mean(0).norm(dim=1).mean())
 
 
-def _granting(critic: Critic, access: Access) -> Critic:
-    return critic if access is Access.GRADIENT else critic.scores_only()
+def _boundary(emission: Emission) -> list[Tensor] | None:
+    """The tensors of a distribution that a pull is on; none for a tensor: it is itself."""
+    if not isinstance(emission, Distribution):
+        return []
+    try:
+        found = parameters_of(emission)
+    except ValueError:
+        return None
+    return [tensor for tensor in found if tensor.requires_grad] or None
 
 
 def _is_seen(bridge: GradientBridge, x: Tensor) -> bool:

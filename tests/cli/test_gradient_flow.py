@@ -93,6 +93,17 @@ def test_an_equation_is_compared_with_itself_and_its_bias_left_open(
     assert "gradient_flow/pull_scale" not in scalars(tmp_path / "outputs/short")
 
 
+def test_sequences_have_no_place_for_a_pull_and_are_trained_all_the_same(
+    cli, tmp_path
+) -> None:
+    short = ("data.vocabulary=50", "data.event_shape=[10]", "max_iterations=1")
+    off = ("callbacks.likelihood=null", "metrics=none", "trainer.log_every_n_steps=1")
+    options = (*short, *off, f"{EVERY}=1", "run_name=short")
+    result = cli("train", "experiment=oracle_sequences", *options)
+    assert result.code == 0, result.err
+    assert "nothing, for TokenSequences" in train_log(tmp_path)
+
+
 def train_log(tmp_path) -> str:
     return (tmp_path / "outputs/short/train.log").read_text()
 
