@@ -1,7 +1,7 @@
 """Does an adaptive number of queries reach a quality with fewer than any fixed number?
 
-    python benchmarks/adaptive_budget.py digits
-    python benchmarks/adaptive_budget.py ring
+    python benchmarks/adaptive_budget.py digits --iterations 600
+    python benchmarks/adaptive_budget.py ring --iterations 2000
 
 Trains with scores only (`bridge=finite_difference`, one-sided differences along K random
 directions, K + 1 queries per sample) with fixed K and with `queries=adaptive` at two
@@ -173,7 +173,7 @@ def verdict(needed: dict[str, float], threshold: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("setting", choices=SETTINGS)
-    parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     quiet_libraries()
