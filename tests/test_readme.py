@@ -14,14 +14,14 @@ COMMANDS = [
     line.split("#")[0].strip().split("&& ")[-1]
     for block in re.findall(r"```bash\n(.*?)```", README, re.S)
     for line in block.splitlines()
-    if "gan-gradflow train" in line and "-sc" not in line
+    if re.search("gan-gradflow (train|compare)", line) and "-sc" not in line
 ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_training_command_composes(command, monkeypatch, capfd, tmp_path) -> None:
     arguments = [a for a in shlex.split(command)[1:] if a not in ("-m", "--help")]
-    singles = [re.sub(r"(=[^,]+),.*", r"\1", a) for a in arguments]
+    singles = [re.sub(r"(=[^,[]+),.*", r"\1", a) for a in arguments]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["gan-gradflow", *singles, "--cfg", "job"])
     with pytest.raises(SystemExit) as left:
