@@ -160,6 +160,27 @@ def end_with_the_first() -> None:
         threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
+def explain_before_the_end() -> None:
+    """Let the first process say what happened before Lightning kills it.
+
+    Lightning's observer kills it within five seconds of the death of a process that it
+    started, whether it hangs or is about to end with an explanation. Now it waits first.
+    """
+    from lightning.fabric.strategies.launchers.subprocess_script import (
+        _ChildProcessObserver,
+    )
+
+    kill = _ChildProcessObserver._terminate_all
+    if kill.__module__ == __name__:
+        return
+
+    def wait_and_kill(observer: _ChildProcessObserver) -> None:
+        time.sleep(_PATIENCE)  # a daemon's sleep: it ends with the process
+        kill(observer)
+
+    _ChildProcessObserver._terminate_all = wait_and_kill  # type: ignore[method-assign]
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)

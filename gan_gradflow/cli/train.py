@@ -148,6 +148,7 @@ def train(
     launching.repeat_command("train")
     started = time.monotonic()
     launching.end_with_the_first()
+    launching.explain_before_the_end()
     with kept_log(run_dir / "train.log", rank):
         log.info("training in %s", run_dir)
         if num_processes > 1:

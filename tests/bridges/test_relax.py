@@ -17,6 +17,7 @@ from torch.distributions import (
 from gan_gradflow.bridges import relax
 from gan_gradflow.bridges.relax import RELAXBridge
 from gan_gradflow.critic import Critic
+from gan_gradflow.processes import ALONE
 
 MU, SIGMA = 1.0, 1.5
 QUANTILES = Normal(0.0, 1.0).icdf((torch.arange(4000, dtype=FLOAT) + 0.5) / 4000)
@@ -89,10 +90,12 @@ def test_what_is_bound_hardens_to_the_draw_and_follows_its_law(kind):
     many = (LOGITS[:1] if kind is Bernoulli else LOGITS).expand(20_000, -1)
     torch.manual_seed(0)
     if kind is Bernoulli:
-        drawn = relax._bernoulli(Independent(Bernoulli(logits=many), 1).base_dist, 1)
+        drawn = relax._bernoulli(
+            Independent(Bernoulli(logits=many), 1).base_dist, 1, ALONE
+        )
         assert torch.equal(drawn.bound > 0, drawn.draws.bool())
     else:
-        drawn = relax._categorical(Categorical(logits=many), 1)
+        drawn = relax._categorical(Categorical(logits=many), 1, ALONE)
         assert torch.equal(drawn.bound.argmax(-1), drawn.draws)
     gap = (drawn.free - drawn.bound)[0]
     assert (gap.mean(0).abs() < 6 * gap.std(0) / len(gap) ** 0.5).all()

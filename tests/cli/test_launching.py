@@ -1,6 +1,7 @@
 """A job that was started wrongly fails at once, and says how to start it."""
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from gan_gradflow.cli.errors import ConfigError
 from gan_gradflow.cli.launching import STRATEGY, check_processes, name_after_job
@@ -26,6 +27,8 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2"}
 @pytest.fixture
 def started(monkeypatch):
     """Sets the marks of a launcher, and takes away all others."""
+
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # of tests before
 
     def mark(marks: dict[str, str]) -> None:
         for name in MARKS:

@@ -30,7 +30,7 @@ def test_a_commands_help_shows_groups_and_options(cli) -> None:
     ("line", "offered"),
     [
         ("gan-gradflow tr", "train"),
-        ("gan-gradflow train bridge=ex", "bridge=exact"),
+        ("gan-gradflow train bridge=sp", "bridge=spsa"),
         ("gan-gradflow train n_cri", "n_critic="),
         ("gan-gradflow nothing bridge=", ""),
     ],

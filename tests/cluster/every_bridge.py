@@ -31,6 +31,7 @@ from gan_gradflow.types import Access
 
 BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
 CASES = {name: (f"bridge={name}",) for name in BRIDGES} | {
+    "exact_one_stage": ("bridge=exact_one_stage", "penalty=r1"),
     # On a smooth critic it measures the noise of rounding, which nothing reproduces.
     "adaptive_difference": (
         "bridge=adaptive_difference",

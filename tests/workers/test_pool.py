@@ -43,10 +43,16 @@ def python_pool(tmp_path):
         pool.close()
 
 
+@pytest.fixture
 def children():
-    """Processes of ours, zombies included."""
+    """Asks for the processes that a test has started and not ended, zombies included."""
+    known = _children()
+    return lambda: _children() - known
+
+
+def _children():
     tasks = Path("/proc/self/task").glob("*/children")
-    return " ".join(task.read_text() for task in tasks).split()
+    return set(" ".join(task.read_text() for task in tasks).split())
 
 
 def test_outputs_come_in_the_order_of_the_samples(python_pool):
@@ -66,7 +72,7 @@ def test_chance_follows_the_seed_and_not_the_process(python_pool):
     assert len(np.unique(noise)) == noise.size  # chunks have noise of their own
 
 
-def test_lines_of_json_are_enough_for_a_program(tmp_path):
+def test_lines_of_json_are_enough_for_a_program(tmp_path, children):
     command = [sys.executable, "-c", JSON_PROGRAM]
     pool = WorkerPool(command, JSONLines(), 2, 3, 60.0, 0, str(tmp_path))
     assert np.array_equal(pool(SAMPLES), 2 * SAMPLES)
@@ -92,7 +98,7 @@ WAYS = {
 
 @pytest.mark.parametrize(("way", "message"), WAYS.items())
 def test_what_fails_for_good_is_saved_and_leaves_no_process(
-    python_pool, tmp_path, way, message
+    python_pool, tmp_path, way, message, children
 ):
     timeout = 1.0 if way == "hangs" else 60.0
     pool = python_pool("Wrong", {"way": way, "once": None}, timeout=timeout)
@@ -121,7 +127,7 @@ def test_a_function_in_this_process_fails_likewise(tmp_path, way):
     assert np.array_equal(np.load(tmp_path / "failed_0.npz")["samples"], -SAMPLES[1:])
 
 
-def test_a_program_that_talks_nonsense_is_quoted(tmp_path):
+def test_a_program_that_talks_nonsense_is_quoted(tmp_path, children):
     command = [sys.executable, "-c", "input(); print('hello')"]
     pool = WorkerPool(command, JSONLines(), 1, 9, 60.0, 0, str(tmp_path))
     with pytest.raises(WorkerError, match="'hello', which is not"):
