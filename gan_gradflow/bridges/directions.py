@@ -166,8 +166,9 @@ class RademacherDirections(_RandomDirections):
     ) -> Float[Tensor, "directions batch *event"]:
         """Directions of independent signs."""
         count = (stop - start) * like.numel()
-        words = torch.empty(-(-count // 64), dtype=torch.int64, device=like.device)
-        numbers = words.random_(-(2**63), None).view(torch.uint8).int()
+        num_words = -(-count // 64)  # of 64 signs each; one word of 2^64 never comes
+        words = torch.randint(-(2**63), 2**63 - 1, (num_words,), device=like.device)
+        numbers = words.view(torch.uint8).int()
         table = _SIGNS_OF_BYTES.to(like)
         signs = table.index_select(0, numbers).flatten()[:count]
         return signs.view(stop - start, *like.shape)

@@ -357,7 +357,7 @@ class AdversarialModule(L.LightningModule):
         pulls = watch(emission)
         with self._by_itself():
             fakes = self.channel(pathwise(emission, self.bridge))
-        self.critic.spend(len(fakes))
+        self.critic.spend(len(fakes) * self.processes.size)
         leaves = fakes.detach().requires_grad_()
         received = self.received_reals(reals)
         loss, scalars, scores = self.discriminator.scored_loss(received, leaves, labels)
