@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose as composed
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli import compare as command
 from gan_gradflow.cli.jobs import Job, JobRunner
 from gan_gradflow.cli.train import RUN
@@ -188,6 +190,15 @@ def test_existing_runs_are_reported_on_without_training(
     assert not recorded.jobs
     page = (tmp_path / "outputs/again/report.html").read_text()
     assert re.search("finite_difference", page)
+
+
+def test_what_compare_shows_is_what_train_does() -> None:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        shown, done = (
+            OmegaConf.to_container(composed(n)) for n in ("compare", "train")
+        )
+    keys = RUN.keys() - {"run_name", "run_dir"}
+    assert {k: shown.get(k) for k in keys} == {k: done.get(k) for k in keys}
 
 
 CASES = {
