@@ -26,23 +26,29 @@ SHORT = (
     "callbacks.sample_grid.num_samples=9",
     "run_name=two",
 )
+EVERY_SECOND = "callbacks.last_checkpoint.every_n_train_steps=2"
+NO_SIGNAL = 0  # `kill` with it does nothing
 PATIENCE = 300  # seconds for a whole run, on a machine that is busy with other work
 
 pytestmark = pytest.mark.slow
 
 
-def train(folder: Path, number: int) -> subprocess.CompletedProcess:
+def train(folder: Path, number: int, *more: str) -> subprocess.CompletedProcess:
     """A run whose second process gets a signal in its fourth iteration."""
     hurt = f"{{_target_: acting.SignalAt, iteration: 3, rank: 1, number: {number}}}"
+    several = ("trainer=ddp", "trainer.devices=2", f"+callbacks.hurt={hurt}")
+    return start(folder, *SHORT, *several, *more)
+
+
+def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     paths = [str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(paths),
         "OMP_NUM_THREADS": "1",
     }
     script = str(ROOT / "scripts" / "train.py")
-    several = ("trainer=ddp", "trainer.devices=2", f"+callbacks.hurt={hurt}")
     return subprocess.run(
-        [sys.executable, script, *SHORT, *several],
+        [sys.executable, script, *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -88,3 +94,30 @@ def test_a_process_that_dies_ends_all_within_a_minute(tmp_path) -> None:
     assert died
     assert time.time() - float(died[1]) < 60
     assert left_over(tmp_path) == []
+
+
+def test_two_processes_that_were_killed_end_as_if_they_had_not_been(tmp_path) -> None:
+    few = ("max_iterations=6", "bridge=relax", EVERY_SECOND)
+    folders = [tmp_path / name for name in ("whole", "killed")]
+    for folder, number in zip(folders, (NO_SIGNAL, signal.SIGKILL), strict=True):
+        folder.mkdir()
+        train(folder, number, *few)
+    done = start(folders[1], "resume=outputs/two", "trust=[acting]")
+    assert done.returncode == 0, done.stderr
+    assert "going on after iteration 2" in done.stdout
+    whole, killed = map(end_of, folders)
+    assert whole["step"] == 6
+    torch.testing.assert_close(killed, whole, rtol=0, atol=0)
+
+
+def end_of(folder: Path) -> dict:
+    """What a run came to: what learns, its optimizers, and every process's generators."""
+    path = folder / "outputs" / "two" / "checkpoints" / "last.ckpt"
+    contents = torch.load(path, weights_only=True)
+    return {
+        "step": contents["global_step"],
+        "learned": contents["state_dict"],
+        "moments": [optimizer["state"] for optimizer in contents["optimizer_states"]],
+        "random": [own["torch"] for own in contents["gan_gradflow"]["random"]],
+        "queries": contents["gan_gradflow"]["queries"],
+    }
