@@ -10,6 +10,9 @@ Its relative variance E|ghat - g|^2 / |g|^2 is (d + 1) / K for Gaussian directio
 has E[cos^2] = 1 / (1 + relative variance): K / d exactly for orthonormal directions,
 K / (K + d +- 1) in the limit of large d for the others.
 
+A family may ask along u_k and answer along another v_k, with
+E[ weight * sum_k v_k u_k^T ] = identity; ghat = weight * sum_k <g, u_k> v_k then.
+
 Directions come in blocks of bounded memory. A block depends on the shape of the emission
 and the seed alone, never on how the critic cuts its questions into chunks.
 """
@@ -78,6 +81,14 @@ class Directions(ABC):
             stop = min(start + size, num_directions)
             yield processes.own(self.draw(start, stop, whole), dim=1)
 
+    def pair(
+        self,
+        directions: Float[Tensor, "directions batch *event"],
+        x: Float[Tensor, "batch *event"],  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "directions batch *event"], ...]:
+        """For directions drawn at x: those to ask along, and those to answer along."""
+        return directions, directions
+
     def per_block(self, like: Float[Tensor, "batch *event"]) -> int:
         """How many directions are drawn at once."""
         return directions_per_block(like)
@@ -137,7 +148,7 @@ class _RandomDirections(Directions):
         """1 / K."""
         return 1 / self.num_directions
 
-    def relative_variance(self, dim: int) -> float:
+    def relative_variance(self, dim: int) -> float | None:
         """(d - 1) / K for directions of length sqrt(d)."""
         return (dim - 1) / self.num_directions
 
@@ -145,7 +156,7 @@ class _RandomDirections(Directions):
 class GaussianDirections(_RandomDirections):
     """u ~ N(0, I): relative variance (d + 1) / K; smooths the critic by a Gaussian."""
 
-    def relative_variance(self, dim: int) -> float:
+    def relative_variance(self, dim: int) -> float | None:
         """(d + 1) / K: the length of a direction varies as well."""
         return (dim + 1) / self.num_directions
 

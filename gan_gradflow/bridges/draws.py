@@ -64,6 +64,14 @@ class Draws(ABC):
     ) -> Float[Tensor, "groups members batch *event"]:
         """Standard normal noise for each sample of `like`; `shape` is groups, members."""
 
+    def pair(
+        self,
+        noise: Float[Tensor, "groups members batch *event"],
+        x: Float[Tensor, "batch *event"],  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "groups members batch *event"], ...]:
+        """For noise around x: u to ask with and v to answer with, of E[v u^T] = I."""
+        return noise, noise
+
     @abstractmethod
     def sample(
         self, shape: tuple[int, int], distribution: Distribution

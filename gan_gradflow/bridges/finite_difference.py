@@ -137,22 +137,24 @@ class FiniteDifferenceBridge(GradientBridge):
     def _central(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         dim, num_scores = x[0].numel(), 0
         total = pull = torch.zeros((), device=x.device)
-        for u in self.directions.blocks(x, self.processes):
+        for drawn in self.directions.blocks(x, self.processes):
+            u, v = self.directions.pair(drawn, x)
             shift = step * u
             above, below = wide(critic(torch.stack([x + shift, x - shift]), 2))
             if num_scores == 0:
                 self._observe(critic, x, step, u, {1: above, -1: below})
             num_scores += 2 * len(u)
             total = total + (above + below).sum(0)
-            pull = pull + combine((above - below) / (2 * step), u)
+            pull = pull + combine((above - below) / (2 * step), v)
         return total / num_scores, pull * self.directions.weight(dim)
 
     def _forward(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         losses, pull = wide(critic(x)), torch.zeros((), device=x.device)
-        for number, u in enumerate(self.directions.blocks(x, self.processes)):
+        for number, drawn in enumerate(self.directions.blocks(x, self.processes)):
+            u, v = self.directions.pair(drawn, x)
             scores = wide(critic(x + step * u, num_query_dims=1))
             if number == 0:
                 here = losses.expand_as(scores)
                 self._observe(critic, x, step, u, {0: here, 1: scores})
-            pull = pull + combine((scores - losses) / step, u)
+            pull = pull + combine((scores - losses) / step, v)
         return losses, pull * self.directions.weight(x[0].numel())

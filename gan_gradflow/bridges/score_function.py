@@ -113,7 +113,7 @@ class ScoreFunctionBridge(GradientBridge):
         count = self.num_draws
         if isinstance(self.draws, AntitheticDraws) and not self.baseline.reserved:
             return 2 * (dim + 1) / count
-        independent = isinstance(self.draws, IndependentDraws)
+        independent = type(self.draws) is IndependentDraws
         if independent and isinstance(self.baseline, LeaveOneOutBaseline):
             return (dim + 1) / count + dim / (count * (count - 1))
         return None
@@ -141,9 +141,10 @@ class ScoreFunctionBridge(GradientBridge):
         kept = list(self._noise(mean, seeds)) if len(seeds) == 1 else None
         asked, lengths = [], []
         for noise in kept or self._noise(mean, seeds):
-            asked.append(wide(critic(mean + self.sigma * noise, 2)))
+            u, v = self.draws.pair(noise, mean)
+            asked.append(wide(critic(mean + self.sigma * u, 2)))
             if self.baseline.weighs_by_length:
-                flat = wide(noise.reshape(*noise.shape[:3], -1))
+                flat = wide(v.reshape(*v.shape[:3], -1))
                 lengths.append(flat.square().sum(-1))
         scores = torch.cat(asked)
         known = torch.cat(lengths) if lengths else None
@@ -152,9 +153,8 @@ class ScoreFunctionBridge(GradientBridge):
         start = 0
         for noise in kept or self._noise(mean, seeds):
             stop = start + len(noise)
-            pull = pull + combine(
-                weights[start:stop].flatten(0, 1), noise.flatten(0, 1)
-            )
+            _, v = self.draws.pair(noise, mean)
+            pull = pull + combine(weights[start:stop].flatten(0, 1), v.flatten(0, 1))
             start = stop
         return scores.mean((0, 1)), pull
 
