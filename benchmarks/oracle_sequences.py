@@ -18,7 +18,7 @@ from runs import listed, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_gradflow.cli.sample import load_generator
-from gan_gradflow.metrics.sequences import self_bleu
+from gan_gradflow.metrics.self_bleu import self_bleu
 from gan_gradflow.networks.sequences import LSTMOracle
 
 BRIDGES = {
@@ -35,11 +35,11 @@ def reals_nll(run: Path) -> list[float]:
 
 
 def judged(run: Path, checkpoint: str, oracle: LSTMOracle) -> tuple[float, float]:
-    """The oracle's view of 10 000 sequences, and self-BLEU of 200."""
+    """The oracle's view of 10 000 sequences, and self-BLEU of 2000."""
     generator = load_generator(str(run / "checkpoints" / checkpoint), [])
     torch.manual_seed(0)
     tokens = generator.sample(torch.zeros(10_000, 1), averaged=True).long()
-    return oracle.token_nll(tokens), self_bleu(tokens[:200])
+    return oracle.token_nll(tokens), self_bleu(tokens[:2000].tolist())
 
 
 def main() -> None:
