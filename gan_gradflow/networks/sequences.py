@@ -1,9 +1,8 @@
-"""Sequences of tokens, each drawn given those before it.
+"""Token sequences from a recurrent network, and the oracle of a synthetic language.
 
-    p(x_1 .. x_L) = prod_t softmax(W h_t)[x_t],    h_t = LSTM(embedding(x_{t-1}), h_{t-1})
+    h_t = LSTM(embedding(x_{t-1}), h_{t-1}),    logits of x_t = W h_t
 
-with a token before the first that stands for the start. Drawing takes L steps without a
-graph; the log-probability of what was drawn takes one pass, with the graph on the logits.
+with a token before the first that stands for the start, and a learned h_0.
 """
 
 from collections.abc import Sequence
@@ -11,63 +10,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
 
 from gan_gradflow.networks.layers import require_positive
+from gan_gradflow.networks.token_sequences import AutoregressiveNetwork
 
 
-class TokenSequences(Distribution):
-    """What an autoregressive network emits: one distribution over sequences per latent.
-
-    Args:
-        network: supplies the logits of each next token.
-        start: the hidden state at the start, `[batch, hidden]`, with its graph.
-    """
-
-    arg_constraints = {}  # noqa: RUF012
-    has_rsample = False
-    support = constraints.independent(constraints.nonnegative_integer, 1)
-
-    def __init__(
-        self, network: "AutoregressiveLSTM", start: Float[Tensor, "batch hidden"]
-    ) -> None:
-        super().__init__(start.shape[:1], torch.Size([network.length]), False)
-        self.network = network
-        self.start = start
-
-    @torch.no_grad()
-    def sample(
-        self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()
-    ) -> Int[Tensor, "*shape length"]:
-        """Tokens `[*sample_shape, batch, length]`."""
-        shape = (*sample_shape, *self.start.shape)
-        start = self.start.expand(shape).reshape(-1, self.start.shape[-1])
-        drawn = self.network.draw(start)
-        return drawn.reshape(*shape[:-1], self.network.length)
-
-    def log_prob(
-        self, value: Shaped[Tensor, "*shape length"]
-    ) -> Float[Tensor, "*shape"]:
-        """The log-probability of whole sequences."""
-        return self.token_log_prob(value).sum(-1)
-
-    def token_log_prob(
-        self, value: Shaped[Tensor, "*shape length"]
-    ) -> Float[Tensor, "*shape length"]:
-        """The log-probability of each token, given those before it.
-
-        Raises:
-            ValueError: a token is outside the vocabulary.
-        """
-        tokens = self.network.checked(value)
-        start = self.start.expand(*tokens.shape[:-1], -1)
-        logits = self.network.logits(tokens.flatten(0, -2), start.flatten(0, -2))
-        chosen = logits.log_softmax(-1).gather(-1, tokens.flatten(0, -2).unsqueeze(-1))
-        return chosen.squeeze(-1).reshape(tokens.shape)
-
-
-class AutoregressiveLSTM(nn.Module):
-    """A generator of token sequences; latents only say how many.
+class AutoregressiveLSTM(AutoregressiveNetwork):
+    """Choose it for short sequences: drawing costs the same for each token.
 
     Args:
         latent_dim: length of a latent, of which nothing is used.
@@ -88,34 +37,14 @@ class AutoregressiveLSTM(nn.Module):
         embedding: int,
         hidden: int,
     ) -> None:
-        super().__init__()
-        require_positive(
-            latent_dim=latent_dim, vocabulary=vocabulary, embedding=embedding
-        )
-        if len(event_shape) != 1:
-            raise ValueError(
-                f"event_shape is {list(event_shape)}, and sequences have [length]; choose "
-                "data=oracle_sequences or data=text_lines"
-            )
-        require_positive(hidden=hidden, length=event_shape[0])
-        self.latent_dim = latent_dim
-        self.vocabulary = vocabulary
-        self.event_shape = tuple(event_shape)
+        super().__init__(latent_dim, vocabulary, event_shape)
+        require_positive(embedding=embedding, hidden=hidden)
         self.embedding = nn.Embedding(
             vocabulary + 1, embedding
         )  # the last is the start
         self.cell = nn.LSTM(embedding, hidden, batch_first=True)
         self.to_logits = nn.Linear(hidden, vocabulary)
         self.start = nn.Parameter(torch.zeros(hidden))
-
-    @property
-    def length(self) -> int:
-        """Tokens in a sequence."""
-        return self.event_shape[0]
-
-    def forward(self, latents: Float[Tensor, "batch latent_dim"]) -> TokenSequences:
-        """The distribution, once for each latent."""
-        return TokenSequences(self, self.start.expand(len(latents), -1))
 
     def logits(
         self, tokens: Int[Tensor, "n length"], start: Float[Tensor, "n hidden"]
@@ -135,22 +64,6 @@ class AutoregressiveLSTM(nn.Module):
             last = self.to_logits(output[:, 0]).softmax(-1).multinomial(1)
             drawn.append(last)
         return torch.cat(drawn, 1)
-
-    def checked(self, value: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-        """Tokens as integers.
-
-        Raises:
-            ValueError: one is outside the vocabulary.
-        """
-        tokens = value.long()
-        outside = tokens[(tokens < 0) | (tokens >= self.vocabulary)]
-        if len(outside):
-            raise ValueError(
-                f"{len(outside)} tokens, such as {int(outside[0])}, are outside the "
-                f"vocabulary of {self.vocabulary}; set generator.vocabulary to that of "
-                "the data"
-            )
-        return tokens
 
 
 class LSTMOracle(AutoregressiveLSTM):

@@ -14,6 +14,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 # What a network is for, where that is not images.
 EVENTS = {
     "lstm": [7],
+    "transformer": [7],
     "convolutional_sequence": [7],
     "recurrent_sequence": [7],
     "proposal": [2],

@@ -10,13 +10,20 @@ from gan_gradflow.networks.sequence_discriminators import (
     RecurrentSequenceDiscriminator,
 )
 from gan_gradflow.networks.sequences import AutoregressiveLSTM, LSTMOracle
+from gan_gradflow.networks.transformer import AutoregressiveTransformer
 
 EVERY = torch.tensor(list(product(range(3), repeat=2)))
 
 
-@pytest.fixture
-def network():
-    return AutoregressiveLSTM(1, 3, [2], 4, 5).double()
+NETWORKS = {
+    "lstm": lambda length: AutoregressiveLSTM(1, 3, [length], 4, 5),
+    "transformer": lambda length: AutoregressiveTransformer(1, 3, [length], 4, 2, 2),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request):
+    return NETWORKS[request.param](2).double()
 
 
 def test_the_chances_of_all_sequences_add_up_to_one(network):
@@ -49,6 +56,22 @@ def test_a_token_before_changes_what_comes_after_and_not_the_reverse(network):
     other = emission.token_log_prob(torch.tensor([[0, 2], [2, 1]]))
     assert first[0, 0] == other[0, 0]
     assert first[1, 1] != other[1, 1]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_token_follows_from_all_before_it_in_their_order(name):
+    # The chances of the last token, after each order of the same tokens.
+    emission = NETWORKS[name](4).double()(torch.zeros(3, 1))
+    orders = torch.tensor([[0, 1, 2, 0], [1, 0, 2, 0], [0, 2, 1, 0]])
+    assert len(set(emission.token_log_prob(orders)[:, 3].tolist())) == 3
+
+
+def test_one_distribution_serves_the_rows_of_all_processes(network):
+    emission = network(torch.zeros(4, 1))
+    torch.manual_seed(0)
+    rows = network(torch.zeros(8, 1)).sample()
+    torch.manual_seed(0)
+    assert torch.equal(emission.expand((2, 4)).sample().flatten(0, 1), rows)
 
 
 @pytest.mark.parametrize("token", [-1, 3])
@@ -84,3 +107,8 @@ def test_kernels_fit_into_the_sequence():
         ConvolutionalSequenceDiscriminator(3, [2], 5, [3], 4)
     with pytest.raises(ValueError, match=r"have \[length\]"):
         AutoregressiveLSTM(1, 3, [1, 28, 28], 4, 5)
+
+
+def test_heads_share_the_width():
+    with pytest.raises(ValueError, match="width is 5, and 2 heads"):
+        AutoregressiveTransformer(1, 3, [2], 5, 2, 1)
