@@ -89,7 +89,7 @@ def completed(cfg: DictConfig) -> DictConfig:
             "leave data out, or add other_data=true if that is meant"
         )
     cfg.seed = seed
-    cfg.features = cfg.get("features") or _usual_features(tuple(data["event_shape"]))
+    cfg.features = cfg.get("features") or _usual_features(data)
     return cfg
 
 
@@ -152,9 +152,10 @@ _NOTHING = OmegaConf.create({})
 _TRAINING = ("max_iterations", "n_critic")  # which a group of data asks for
 
 
-def _usual_features(event_shape: tuple[int, ...]) -> dict[str, Any]:
-    """The features of digits and of vectors; none of anything else."""
-    if event_shape != (1, 28, 28) and len(event_shape) != 1:
+def _usual_features(data: dict[str, Any]) -> dict[str, Any]:
+    """The features of digits and of vectors; none of anything else, such as tokens."""
+    event_shape = tuple(data["event_shape"])
+    if "vocabulary" in data or (event_shape != (1, 28, 28) and len(event_shape) != 1):
         return {}
     group = "samples" if len(event_shape) == 1 else "mnist_classifier"
     found: Any = OmegaConf.to_container(
@@ -221,6 +222,7 @@ def _draw(generator: Any, count: int, config: dict[str, Any]) -> "Tensor":
         generator.latent_dim,
         generator=torch.Generator().manual_seed(config["seed"]),
     )
+    torch.manual_seed(config["seed"])  # of generators whose samples are drawn
     fakes: Tensor = generator.sample(latents, averaged=config["weights"] == "averaged")
     return fakes
 

@@ -1,4 +1,4 @@
-"""`gan-gradflow sample checkpoint=...`: a grid, single images or an array of samples."""
+"""`gan-gradflow sample checkpoint=...`: a grid, images, lines of text or an array."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +34,8 @@ def app(cfg: DictConfig) -> None:
     """Check the configuration and draw."""
     with checking("sample", cfg.run_dir):
         for path in sample(validate(cfg, TOP_LEVEL)):
+            if path.suffix == ".txt":
+                print(path.read_text("utf-8"), end="")
             print(path)
 
 
@@ -43,11 +45,7 @@ def sample(config: dict[str, Any]) -> list[Path]:
     Raises:
         ConfigError: the checkpoint cannot be read, or the numbers make no sense.
     """
-    import numpy as np
     import torch
-    from torchvision.transforms.functional import to_pil_image
-
-    from gan_gradflow.callbacks.sample_grid import picture
 
     if config["num_samples"] < 1:
         raise ConfigError(
@@ -61,11 +59,54 @@ def sample(config: dict[str, Any]) -> list[Path]:
     )
     labels = _labels(generator, config["labels"], config["num_samples"])
     averaged = config["weights"] == "averaged"
+    torch.manual_seed(config["seed"])  # of generators whose samples are drawn
     fakes = generator.sample(latents, averaged=averaged, labels=labels)
     folder = Path(config["run_dir"])
+    if hasattr(generator.network, "vocabulary"):
+        written = _write_lines(config, fakes, folder)
+    else:
+        columns = len(config["labels"] or []) or generator.num_classes
+        written = _write_pictures(config, fakes, columns, folder)
+    if config["npz"]:
+        written.append(_write_arrays(fakes, latents, labels, folder))
+    return written
+
+
+def _write_lines(
+    config: dict[str, Any], sequences: "Tensor", folder: Path
+) -> list[Path]:
+    """What sequences say, by the lexicon of their checkpoint; their tokens without one."""
+    from gan_gradflow.datamodules.lexicon import Lexicon
+    from gan_gradflow.datamodules.text_lines import TextLinesDataModule
+    from gan_gradflow.modules.checkpoint import read_checkpoint
+
+    if config["images"]:
+        raise ConfigError(
+            "images is true, and the generator of this checkpoint makes sequences of "
+            "tokens; use images=false"
+        )
+    state = read_checkpoint(config["checkpoint"]).get(TextLinesDataModule.__qualname__)
+    if state is None:
+        lines = [" ".join(str(int(token)) for token in row) for row in sequences]
+    else:
+        lexicon = Lexicon.from_state(state)
+        lines = [lexicon.text(row) for row in sequences]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "samples.txt"
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return [path]
+
+
+def _write_pictures(
+    config: dict[str, Any], fakes: "Tensor", columns: int | None, folder: Path
+) -> list[Path]:
+    """A grid, and each image if they are asked for."""
+    from torchvision.transforms.functional import to_pil_image
+
+    from gan_gradflow.callbacks.sample_grid import picture
+
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "samples.png"]
-    columns = len(config["labels"] or []) or generator.num_classes
     to_pil_image(picture(fakes, columns=columns)).save(written[0])
     if config["images"]:
         digits = len(str(len(fakes) - 1))
@@ -73,13 +114,20 @@ def sample(config: dict[str, Any]) -> list[Path]:
         for index, fake in enumerate(fakes):
             written.append(folder / "images" / f"{index:0{digits}d}.png")
             to_pil_image((fake.clamp(-1, 1) + 1) / 2).save(written[-1])
-    if config["npz"]:
-        written.append(folder / "samples.npz")
-        arrays: dict[str, Any] = {"samples": fakes.numpy(), "latents": latents.numpy()}
-        if labels is not None:
-            arrays["labels"] = labels.numpy()
-        np.savez_compressed(written[-1], **arrays)
     return written
+
+
+def _write_arrays(
+    fakes: "Tensor", latents: "Tensor", labels: "Tensor | None", folder: Path
+) -> Path:
+    import numpy as np
+
+    path = folder / "samples.npz"
+    arrays: dict[str, Any] = {"samples": fakes.numpy(), "latents": latents.numpy()}
+    if labels is not None:
+        arrays["labels"] = labels.numpy()
+    np.savez_compressed(path, **arrays)
+    return path
 
 
 def _labels(
@@ -101,6 +149,19 @@ def _labels(
             f"{generator.num_classes - 1}; use labels=[0,1], or labels=null for all"
         )
     return torch.tensor(asked).repeat(-(-num_samples // len(asked)))[:num_samples]
+
+
+def _lines(checkpoint: str, sequences: "Tensor") -> list[str]:
+    """What sequences say, by the lexicon of their checkpoint; their tokens without one."""
+    from gan_gradflow.datamodules.lexicon import Lexicon
+    from gan_gradflow.datamodules.text_lines import TextLinesDataModule
+    from gan_gradflow.modules.checkpoint import read_checkpoint
+
+    state = read_checkpoint(checkpoint).get(TextLinesDataModule.__qualname__)
+    if state is None:
+        return [" ".join(str(int(t)) for t in row) for row in sequences]
+    lexicon = Lexicon.from_state(state)
+    return [lexicon.text(row) for row in sequences]
 
 
 def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":

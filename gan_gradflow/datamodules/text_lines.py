@@ -1,21 +1,20 @@
 """Lines of a text file as sequences of tokens: characters, or words.
 
 A line is cut or filled up to a fixed length. Token 0 fills, token 1 stands for what is not
-in the vocabulary, and the others are the most frequent characters or words, in order.
+in the vocabulary, and the others are the most frequent characters or words, in order. A
+checkpoint keeps them, so that what was generated can be read without the file.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gan_gradflow.datamodules.base import DataSet, TensorDataModule
+from gan_gradflow.datamodules.lexicon import Lexicon, Unit
 from gan_gradflow.datamodules.seeding import generator_for
-
-_FILL, _UNKNOWN = 0, 1
 
 
 class TextLinesDataModule(TensorDataModule):
@@ -34,12 +33,15 @@ class TextLinesDataModule(TensorDataModule):
 
     Raises:
         ValueError: `vocabulary` is below 3, or `held_out_share` outside (0, 1).
+
+    Attributes:
+        lexicon: which token stands for what; empty before the file was read.
     """
 
     def __init__(
         self,
         path: str,
-        unit: Literal["character", "word"],
+        unit: Unit,
         vocabulary: int,
         held_out_share: float,
         event_shape: Sequence[int],
@@ -63,7 +65,7 @@ class TextLinesDataModule(TensorDataModule):
         self.unit = unit
         self.vocabulary = vocabulary
         self.held_out_share = held_out_share
-        self.tokens: list[str] = []
+        self.lexicon = Lexicon([], unit)
 
     def load(self) -> DataSet:
         """Read the file and number its tokens by their frequency.
@@ -71,25 +73,43 @@ class TextLinesDataModule(TensorDataModule):
         Raises:
             ValueError: the file is missing, is no text, or has fewer than two lines.
         """
-        lines = [self._units(line) for line in self._lines()]
+        lines = self._lines()
         if len(lines) < 2:
             raise ValueError(
                 f"{self.path} has {len(lines)} lines of text; at least two are needed"
             )
-        counts = Counter(unit for line in lines for unit in line)
-        frequent = [unit for unit, _ in counts.most_common(self.vocabulary - 2)]
-        self.tokens = ["", "\N{REPLACEMENT CHARACTER}", *frequent]
-        numbers = {unit: number for number, unit in enumerate(frequent, start=2)}
-        encoded = torch.tensor([self._encoded(line, numbers) for line in lines])
+        self.lexicon = Lexicon.of(lines, self.unit, self.vocabulary)
+        (length,) = self.event_shape
+        encoded = torch.stack([self.lexicon.encoded(line, length) for line in lines])
         generator = generator_for(self.seed, "held out")
         encoded = encoded[torch.randperm(len(encoded), generator=generator)]
         first = min(len(lines) - 1, max(1, round(self.held_out_share * len(lines))))
         return DataSet(encoded[first:], None, encoded[:first], None)
 
+    def units(self, tokens: Tensor) -> list[str]:
+        """The characters or words of a sequence of tokens."""
+        return self.lexicon.units(tokens)
+
     def text(self, tokens: Tensor) -> str:
         """What a sequence of tokens says."""
-        joint = " " if self.unit == "word" else ""
-        return joint.join(self.tokens[int(token)] for token in tokens).strip()
+        return self.lexicon.text(tokens)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lexicon, for the checkpoint."""
+        return self.lexicon.state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing to restore: the file is read again, and has to say the same.
+
+        Raises:
+            ValueError: its tokens are others than those of the checkpoint.
+        """
+        self.setup()
+        if state_dict != self.lexicon.state:
+            raise ValueError(
+                f"{self.path} is not the file that the run began with: its frequent "
+                f"{self.unit}s are others; give that file back, or start a new run"
+            )
 
     def _lines(self) -> list[str]:
         try:
@@ -97,11 +117,3 @@ class TextLinesDataModule(TensorDataModule):
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"cannot read {self.path} as text: {error}") from error
         return [line.strip() for line in text.splitlines() if line.strip()]
-
-    def _units(self, line: str) -> list[str]:
-        return line.split() if self.unit == "word" else list(line)
-
-    def _encoded(self, line: list[str], numbers: dict[str, int]) -> list[int]:
-        (length,) = self.event_shape
-        found = [numbers.get(unit, _UNKNOWN) for unit in line[:length]]
-        return found + [_FILL] * (length - len(found))

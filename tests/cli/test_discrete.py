@@ -1,6 +1,7 @@
 """Generators that emit distributions, from the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,6 @@ TOKENS = (
     "data.num_train=500",
     "data.num_held_out=100",
     "metrics.num_samples=200",
-    "metrics.num_compared=20",
     "callbacks.likelihood.iterations=60",
     "callbacks.quality.every_n_iterations=2",
     "max_iterations=4",
@@ -26,8 +26,9 @@ TOKENS = (
         [],
         ["bridge=score_function"],
         ["discriminator=convolutional_sequence", "bridge=score_function"],
+        ["generator=transformer"],
     ],
-    ids=["dense", "mean", "convolutional"],
+    ids=["dense", "mean", "convolutional", "transformer"],
 )
 def test_sequences_learn_from_scores(cli, tmp_path, changes) -> None:
     result = cli("train", *TOKENS, *changes)
@@ -48,22 +49,51 @@ def test_a_penalty_on_the_gradient_at_a_token_is_refused(cli) -> None:
     assert "use penalty=none" in result.err
 
 
-def test_text_lines_train_and_an_empty_file_is_named(cli, tmp_path) -> None:
-    text = tmp_path / "lines.txt"
-    text.write_text("a line of text\n" * 30)
-    other = (
-        "data=text_lines",
-        f"data.path={text}",
-        "metrics=none",
-        "data.batch_size=9",
-    )
+def text_run(cli, tmp_path, *changes):
+    (tmp_path / "lines.txt").write_text("a line of text\n" * 30)
+    other = (f"data.path={tmp_path}/lines.txt", "data.batch_size=9", *changes)
     settings = [o for o in TOKENS if "num_" not in o and "event" not in o]
-    result = cli("train", *settings, *other)
+    return cli("train", *settings, "data=text_lines", "metrics=text", *other)
+
+
+def test_text_lines_train_and_an_empty_file_is_named(cli, tmp_path) -> None:
+    result = text_run(cli, tmp_path)
     assert result.code == 0, result.err
-    text.write_text("")
-    result = cli("train", *settings, *other, "run_name=other")
+    summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
+    assert summary["floor"] == {"self_bleu": pytest.approx(1), "self_bleu_gap": 0}
+    (tmp_path / "empty.txt").write_text("")
+    changes = (f"data.path={tmp_path}/empty.txt", "run_name=other")
+    result = text_run(cli, tmp_path, *changes)
     assert result.code == 2
-    assert "lines.txt has 0 lines of text" in result.err
+    assert "empty.txt has 0 lines of text" in result.err
+
+
+def test_text_is_drawn_and_judged_without_an_oracle(cli, tmp_path) -> None:
+    assert text_run(cli, tmp_path).code == 0
+    checkpoint = f"checkpoint={tmp_path}/outputs/short/checkpoints/last.ckpt"
+    result = cli("evaluate", checkpoint, "run_name=judged")
+    assert result.code == 0, result.err
+    found = json.loads((tmp_path / "outputs/judged/evaluation.json").read_text())
+    assert set(found["quality"]) == {"self_bleu", "self_bleu_gap"}
+    (tmp_path / "lines.txt").unlink()  # the checkpoint knows what its tokens mean
+    first, again = (
+        cli("sample", checkpoint, "num_samples=5", f"run_name={n}") for n in "ab"
+    )
+    *lines, path = first.out.splitlines()
+    assert lines == again.out.splitlines()[:-1]
+    assert len(lines) == 5
+    assert set("".join(lines)) <= set("a line of text\ufffd")
+    assert Path(path).read_text("utf-8").splitlines() == lines
+
+
+def test_tokens_without_a_lexicon_are_written_as_numbers(cli, tmp_path) -> None:
+    assert cli("train", *TOKENS).code == 0
+    checkpoint = f"checkpoint={tmp_path}/outputs/short/checkpoints/last.ckpt"
+    result = cli("sample", checkpoint, "num_samples=2", "run_name=drawn")
+    lines = (tmp_path / "outputs/drawn/samples.txt").read_text().splitlines()
+    assert [len(line.split()) for line in lines] == [10, 10]
+    result = cli("sample", checkpoint, "images=true")
+    assert (result.code, "use images=false" in result.err) == (2, True)
 
 
 @pytest.mark.parametrize(

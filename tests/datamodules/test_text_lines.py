@@ -1,7 +1,9 @@
 """Lines of a file as tokens."""
 
 import pytest
+import torch
 
+from gan_gradflow.datamodules.lexicon import Lexicon
 from gan_gradflow.datamodules.text_lines import TextLinesDataModule
 
 
@@ -31,8 +33,8 @@ def test_lines_are_cut_to_length_and_come_back_as_text(file):
 
 def test_what_is_rare_is_unknown(file):
     data = lines(file, vocabulary=4)
-    assert data.tokens == [] or data.tokens[2:] == ["a", "b"]
     assert everything(data) == {"ab\ufffda", "aab", "a", "ab\ufffd\ufffd"}
+    assert data.lexicon.state["units"][2:] == ["a", "b"]
     assert data.train_reals.max() < 4
 
 
@@ -53,3 +55,29 @@ def test_a_file_without_text_is_named(tmp_path, content):
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"cannot read nowhere\.txt"):
         lines("nowhere.txt").setup()
+
+
+def test_what_fills_a_line_is_not_part_of_it(file):
+    data = lines(file, vocabulary=12)
+    data.setup()
+    a, b = (data.lexicon.encoded(letter, 1).item() for letter in "ab")
+    assert data.units(torch.tensor([a, 0, b, 0])) == ["a", "b"]
+
+
+def test_a_token_that_nothing_was_left_for_is_unknown(file):
+    data = lines(file, vocabulary=50)
+    data.setup()
+    assert data.text(torch.tensor([49, 0])) == "\ufffd"
+
+
+def test_a_checkpoint_says_what_its_tokens_mean_and_knows_its_file(file):
+    data = lines(file)
+    data.setup()
+    state = data.state_dict()
+    assert Lexicon.from_state(state).text(data.train_reals[0]) == data.text(
+        data.train_reals[0]
+    )
+    lines(file).load_state_dict(state)
+    file.write_text("xyz\nxy\n")
+    with pytest.raises(ValueError, match="not the file that the run began with"):
+        lines(file).load_state_dict(state)
