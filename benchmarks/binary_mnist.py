@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--only", default="", help="trainings whose name contains this")
+    parser.add_argument("--width", type=int, default=32, help="of both networks")
     parser.add_argument("--data", default="data")
     options = parser.parse_args()
     print(
@@ -50,6 +51,8 @@ def main() -> None:
             if options.only not in name:
                 continue
             summaries = []
+            drawn = "experiment=binary_mnist" in settings
+            generator = "generator.network" if drawn else "generator"
             for seed in range(1, options.seeds + 1):
                 run = train(
                     Path(folder),
@@ -58,7 +61,11 @@ def main() -> None:
                     f"max_iterations={options.iterations}",
                     f"data.root={Path(options.data).resolve()}",
                     f"callbacks.quality.every_n_iterations={options.iterations}",
+                    f"{generator}.width={options.width}",
+                    f"discriminator.width={options.width}",
                     "callbacks.collapse_alarm=null",
+                    "callbacks.gradient_flow=null",
+                    "callbacks.sample_grid=null",
                 )
                 summaries.append(json.loads((run / "summary.json").read_text()))
             distances = [s["quality"]["frechet_distance"] for s in summaries]

@@ -18,7 +18,6 @@ from gan_gradflow.cli.sample import load_generator
 from gan_gradflow.datamodules.mnist import MNISTDataModule
 from gan_gradflow.metrics.classifier_features import ClassifierFeatures
 
-BRIDGE = ("bridge=score_function",)
 TRAININGS = {
     "without the channel": ("channel=identity",),
     "through JPEG, clean reals": ("channel=jpeg", "channel.on_reals=false"),
@@ -31,6 +30,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--quality", type=int, default=30)
+    parser.add_argument("--width", type=int, default=32, help="of both networks")
+    parser.add_argument("--bridge", nargs="+", default=["bridge=straight_through"])
     parser.add_argument("--data", default="data")
     options = parser.parse_args()
     digits = MNISTDataModule(options.data, [1, 28, 28], 64, 1, 1, 1)
@@ -48,10 +49,14 @@ def main() -> None:
                 run = train(
                     Path(folder),
                     f"run-{number}-{seed}",
-                    *(*BRIDGE, *channel, *quality, f"seed={seed}"),
+                    *(*options.bridge, *channel, *quality, f"seed={seed}"),
                     f"max_iterations={options.iterations}",
                     f"data.root={Path(options.data).resolve()}",
+                    f"generator.width={options.width}",
+                    f"discriminator.width={options.width}",
                     "callbacks.quality.every_n_iterations=100000",
+                    "callbacks.gradient_flow=null",
+                    "callbacks.sample_grid=null",
                     "callbacks.collapse_alarm=null",
                 )
                 generator = load_generator(str(run / "checkpoints/last.ckpt"), [])
