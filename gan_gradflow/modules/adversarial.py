@@ -15,6 +15,7 @@ for themselves, as in dropout: that differs by process.)
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -36,7 +37,7 @@ from gan_gradflow.modules.chunk_size import SIZES, fastest_chunk_size
 from gan_gradflow.modules.compatibility import refuse_what_cannot_work
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.emissions import size_of, watch
-from gan_gradflow.modules.freezing import frozen
+from gan_gradflow.modules.freezing import buffers_kept, frozen
 from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.modules.latents import iteration_latents
 from gan_gradflow.modules.nonfinite import (
@@ -297,7 +298,7 @@ class AdversarialModule(L.LightningModule):
         optimizer: Optimizer,
     ) -> dict[str, Tensor]:
         """The discriminator's phase: one update on a batch; what is worth logging."""
-        with torch.no_grad(), frozen(self.generator.network):
+        with torch.no_grad(), buffers_kept(self.generator.network):
             emission = self._emission(latents, labels)
             exposed = self.bridge.given(labels).exposed(emission)
             with self._by_itself():
@@ -305,7 +306,8 @@ class AdversarialModule(L.LightningModule):
         received = self.received_reals(reals)
         loss, scalars = self.discriminator.loss(received, fakes, labels)
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        # Not to the samples: a penalty has them ask for a gradient that nobody reads.
+        self.manual_backward(loss, inputs=_learning(optimizer))
         return self._step_discriminator(loss, scalars, optimizer)
 
     def _step_discriminator(
@@ -399,7 +401,7 @@ class AdversarialModule(L.LightningModule):
         figures: dict[str, Tensor],
     ) -> Float[Tensor, ""]:
         """Check and clip the parameter gradient, then step; its norm before clipping."""
-        learning = [p for group in optimizer.param_groups for p in group["params"]]
+        learning = _learning(optimizer)
         gradients = [p.grad for p in learning if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         name = f"the gradient of {type(player).__name__}"
@@ -469,6 +471,9 @@ class AdversarialModule(L.LightningModule):
     def on_train_start(self) -> None:
         """Let every random generator go on where a checkpoint left it."""
         self.has_begun = True
+        if self.device.type == "cpu":
+            # Lightning has every optimizer's step look for GPUs by opening a library.
+            os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
         last = {
             f"generator.network.{n}"
             for n, _ in self.generator.network.named_parameters()
@@ -499,3 +504,10 @@ class AdversarialModule(L.LightningModule):
             self.critic.chunk_size, self._chunk_size_open = kept["chunk_size"], False
         if self.global_rank < len(kept["random"]):
             self._random = kept["random"][self.global_rank]
+
+
+def _learning(optimizer: Optimizer) -> list[Tensor]:
+    """What an optimizer updates."""
+    return [
+        p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
+    ]

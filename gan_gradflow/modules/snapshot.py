@@ -27,15 +27,19 @@ class Snapshot:
     ) -> None:
         self._module, self._optimizer = module, optimizer
         self._left_out = frozenset(left_out)
+        # `state_dict` of the whole would walk the tree each time, ten times as slowly.
+        self._parts = {
+            f"{name}." if name else "": part
+            for name, part in module.named_modules(remove_duplicate=False)
+            if part._parameters or part._buffers or _has_extra_state(part)
+        }
         self._kept: dict[str, Tensor] = {}
         self._moments: dict[tuple[int, str], Tensor] = {}
 
     @torch.no_grad()
     def take(self) -> None:
         """Remember everything as it is now."""
-        state = self._module.state_dict()
-        chosen = {k: v for k, v in state.items() if k not in self._left_out}
-        self._kept = _copied(chosen, self._kept)
+        self._kept = _copied(self._state(), self._kept)
         self._moments = _copied(self._tensors(), self._moments)
 
     @torch.no_grad()
@@ -49,6 +53,20 @@ class Snapshot:
             else:
                 tensor.copy_(kept)
 
+    def _state(self) -> dict[str, Tensor]:
+        """What `state_dict` has, without what is left out."""
+        state = {
+            prefix + name: tensor
+            for prefix, part in self._parts.items()
+            for own in (part._parameters, part._buffers)
+            for name, tensor in own.items()
+            if tensor is not None and prefix + name not in self._left_out
+        }
+        for prefix, part in self._parts.items():
+            if _has_extra_state(part):
+                state[prefix + "_extra_state"] = part.get_extra_state()
+        return state
+
     def _parameters(self) -> list[Tensor]:
         return [p for group in self._optimizer.param_groups for p in group["params"]]
 
@@ -59,6 +77,10 @@ class Snapshot:
             for name, value in self._optimizer.state.get(parameter, {}).items()
             if isinstance(value, Tensor)
         }
+
+
+def _has_extra_state(module: nn.Module) -> bool:
+    return type(module).get_extra_state is not nn.Module.get_extra_state
 
 
 def _copied(now: dict[Key, Tensor], kept: dict[Key, Tensor]) -> dict[Key, Tensor]:
