@@ -189,9 +189,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="for the main job's configuration")
     args = parser.parse_args()
     quiet_libraries()
-    turns = compare(
-        args.overrides, args.rounds, args.turn, args.device, args.lean
-    )
+    turns = compare(args.overrides, args.rounds, args.turn, args.device, args.lean)
     Console().print(table(turns, args.turn, skip=2))
 
 

@@ -109,8 +109,10 @@ class Processes:
 
     def average_buffers(self, *modules: nn.Module) -> None:
         """Make running statistics the mean over the processes, each of which saw a part."""
+        if self.size == 1:
+            return
         buffers = [b for m in modules for b in m.buffers() if b.is_floating_point()]
-        if self.size == 1 or not buffers:
+        if not buffers:
             return
         means = self.mean(torch.cat([b.flatten() for b in buffers]))
         parts = means.split([b.numel() for b in buffers])

@@ -509,5 +509,8 @@ class AdversarialModule(L.LightningModule):
 def _learning(optimizer: Optimizer) -> list[Tensor]:
     """What an optimizer updates."""
     return [
-        p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
+        p
+        for group in optimizer.param_groups
+        for p in group["params"]
+        if p.requires_grad
     ]
