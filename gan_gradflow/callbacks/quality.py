@@ -12,7 +12,7 @@ from gan_gradflow.metrics.base import Reals, SampleQuality
 
 
 class QualityReport(L.Callback):
-    """Logs a sample quality against the held-out reals, and its floor once.
+    """Logs a sample quality against the held-out reals, and its floor beside it.
 
     The fakes come from the averaged generator in evaluation mode, at latents that the
     seed fixes: the same for each evaluation. Every measurement is also a line of `file`
@@ -43,29 +43,26 @@ class QualityReport(L.Callback):
         self._writing = Endurance("the record of quality")
         self.latest: dict[str, float] = {}
         self.floor: dict[str, float] = {}
+        self._prepared = False
         self._spent = (0.0, 0.0)  # seconds and CPU seconds until the clock started
         self._started = _clock()
 
     def prepare(self, data: Reals) -> None:
-        """Measure the reals, once.
+        """Take the reals that fakes are to be measured against.
 
         Raises:
             ValueError: the measure does not fit these data.
         """
         self.metric.prepare(data)
-        self.floor = self.metric.floor()
+        self._prepared = True
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure the reals, unless that has been done."""
-        if not self.floor:
+        """Take the reals, unless that has been done."""
+        if not self._prepared:
             self.prepare(trainer.datamodule)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the floor once a run; forget what was measured after a checkpoint."""
-        if trainer.global_step == 0:
-            named = {f"quality_floor/{name}": v for name, v in self.floor.items()}
-            for logger in trainer.loggers:
-                logger.log_metrics(named, step=0)
+        """Forget what was measured after a checkpoint."""
         self._started = _clock()
         if trainer.is_global_zero:
             with self._writing():
@@ -111,7 +108,10 @@ class QualityReport(L.Callback):
         return processes.from_first(figures)
 
     def _keep(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero and not self.floor:
+            self.floor = self.metric.floor()
         named = {f"quality/{name}": value for name, value in self.latest.items()}
+        named |= {f"quality_floor/{name}": value for name, value in self.floor.items()}
         for logger in trainer.loggers:  # once each, not at every interval from now on
             logger.log_metrics(named, step=trainer.global_step)
         if trainer.is_global_zero and self.latest:

@@ -56,10 +56,10 @@ class ClassifierFeatures(SampleQuality):
             )
         self.min_class_share = min_class_share
         self._extractor = Extractor(MNISTClassifier.pretrained(), (1, 28, 28))
+        self._reals: tuple[FrechetDistance, Tensor] | None = None
 
-    @torch.no_grad()
     def prepare(self, data: Reals) -> None:
-        """Keep mean, covariance and class shares of all held-out digits.
+        """Keep the digits; they are looked at when the first fakes are.
 
         Raises:
             ValueError: the data are not images of shape [1, 28, 28].
@@ -69,17 +69,17 @@ class ClassifierFeatures(SampleQuality):
                 f"{type(self).__name__} classifies digits [1, 28, 28], and the data are "
                 f"{list(data.event_shape)}; choose data=mnist, or metrics=none"
             )
-        features = self._extractor(data.held_out_floats(slice(None)))
         self._data = data
-        self._real_shares = class_shares(self._extractor.probabilities(features))
-        self._distance = FrechetDistance(features)
+        self._reals = None
 
     def measure(self, fakes: Float[Tensor, "n 1 28 28"]) -> dict[str, float]:
         """Frechet distance, class coverage, class KL and confidence."""
+        self._reals = self._reals or self._look_at_reals()
+        distance, real_shares = self._reals
         features = self._extractor(fakes)
         probabilities = self._extractor.probabilities(features)
-        return {"frechet_distance": self._distance(features)} | class_figures(
-            probabilities, self._real_shares, self.min_class_share
+        return {"frechet_distance": distance(features)} | class_figures(
+            probabilities, real_shares, self.min_class_share
         )
 
     def floor(self) -> dict[str, float]:
@@ -91,6 +91,12 @@ class ClassifierFeatures(SampleQuality):
         generator = torch.Generator().manual_seed(_FLOOR_SEED)
         rows = torch.randperm(len(self._data.train_reals), generator=generator)
         return self(self._data.train_floats(rows[: self.num_samples]))
+
+    def _look_at_reals(self) -> tuple[FrechetDistance, Tensor]:
+        """The distance to the held-out digits, and their class shares."""
+        features = self._extractor(self._data.held_out_floats(slice(None)))
+        shares = class_shares(self._extractor.probabilities(features))
+        return FrechetDistance(features), shares
 
     @torch.no_grad()
     def features(
