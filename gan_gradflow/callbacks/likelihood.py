@@ -11,6 +11,9 @@ import lightning as L
 import torch
 from torch.distributions import Distribution
 
+from gan_gradflow.modules.checkpoint import read_checkpoint
+from gan_gradflow.modules.generator import GeneratorModule
+
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +26,12 @@ class Likelihood(L.Callback):
         lr: learning rate of Adam in pre-training.
         every_n_iterations: how often the likelihood of held-out reals is logged.
         seed: what the batches follow from.
+        start: a checkpoint from whose generator pre-training starts, or with no
+            iterations the game: several games can begin from one pre-training. None for
+            weights drawn anew.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or the checkpoint cannot be read.
 
     Attributes:
         latest: the last negative log-likelihood of held-out reals per element, in nats.
@@ -39,6 +45,7 @@ class Likelihood(L.Callback):
         lr: float,
         every_n_iterations: int,
         seed: int,
+        start: str | None,
     ) -> None:
         if iterations < 0 or batch_size < 1 or every_n_iterations < 1 or not lr > 0:
             raise ValueError(
@@ -51,11 +58,32 @@ class Likelihood(L.Callback):
         self.lr = lr
         self.every_n_iterations = every_n_iterations
         self.seed = seed
+        self.start = start
+        self._weights = None if start is None else _network_of(start)
         self.pretrained = self.latest = float("nan")
+
+    def check(self, generator: GeneratorModule) -> None:
+        """Whether the checkpoint to start from fits, before anything runs.
+
+        Raises:
+            ValueError: its generator is another than this one.
+        """
+        if self._weights is None:
+            return
+        wanted = {k: list(v.shape) for k, v in generator.network.state_dict().items()}
+        found = {k: list(v.shape) for k, v in self._weights.items()}
+        if found != wanted:
+            name = min(k for k in {**found, **wanted} if found.get(k) != wanted.get(k))
+            raise ValueError(
+                f"start: the generator of {self.start} is another than this run's: its "
+                f"{name} is {found.get(name)}, and here {wanted.get(name)}"
+            )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pre-train, unless the run goes on from a checkpoint."""
         if trainer.global_step == 0:
+            if self._weights is not None:
+                pl_module.generator.network.load_state_dict(self._weights)
             self._pretrain(pl_module, trainer.datamodule.train_reals)
         self.pretrained = self._measure(trainer, pl_module)
         log.info("held-out nll of an element before the game: %.4f", self.pretrained)
@@ -87,6 +115,13 @@ class Likelihood(L.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({"quality/reals_nll": self.latest}, trainer.global_step)
         return self.latest
+
+
+def _network_of(checkpoint: str) -> dict[str, torch.Tensor]:
+    """The raw weights of a checkpoint's generator."""
+    prefix = "generator.network."
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    return {k.removeprefix(prefix): v for k, v in weights.items() if prefix in k}
 
 
 def _nll(pl_module: L.LightningModule, reals: torch.Tensor) -> torch.Tensor:

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from gan_gradflow.callbacks.likelihood import Likelihood
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel
 from gan_gradflow.cli.bridges import names_of
@@ -132,7 +133,9 @@ def know_classes(module: AdversarialModule, datamodule: L.LightningDataModule) -
 
 
 def build_callbacks(
-    config: dict[str, Any], datamodule: L.LightningDataModule
+    config: dict[str, Any],
+    datamodule: L.LightningDataModule,
+    module: AdversarialModule,
 ) -> list[L.Callback]:
     """Every callback that is configured; a null one is left out."""
     callbacks = config["callbacks"] or {}
@@ -147,6 +150,11 @@ def build_callbacks(
                 callback.prepare(datamodule)
             except ValueError as error:
                 raise ConfigError(f"metrics: {error}") from error
+        if isinstance(callback, Likelihood):
+            try:
+                callback.check(module.generator)
+            except ValueError as error:
+                raise ConfigError(f"callbacks.likelihood.{error}") from error
     return built
 
 

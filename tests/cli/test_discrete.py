@@ -15,6 +15,7 @@ TOKENS = (
     "callbacks.likelihood.iterations=60",
     "callbacks.quality.every_n_iterations=2",
     "max_iterations=4",
+    "n_critic=2",
     "trainer.log_every_n_steps=1",
     "run_name=short",
 )
@@ -24,11 +25,11 @@ TOKENS = (
     "changes",
     [
         [],
-        ["bridge=score_function"],
-        ["discriminator=convolutional_sequence", "bridge=score_function"],
+        ["discriminator=recurrent_sequence"],
+        ["discriminator=recurrent_sequence", "bridge=reward_to_go"],
         ["generator=transformer"],
     ],
-    ids=["dense", "mean", "convolutional", "transformer"],
+    ids=["convolutional", "mean", "dense", "transformer"],
 )
 def test_sequences_learn_from_scores(cli, tmp_path, changes) -> None:
     result = cli("train", *TOKENS, *changes)
@@ -84,6 +85,27 @@ def test_text_is_drawn_and_judged_without_an_oracle(cli, tmp_path) -> None:
     assert len(lines) == 5
     assert set("".join(lines)) <= set("a line of text\ufffd")
     assert Path(path).read_text("utf-8").splitlines() == lines
+
+
+def test_several_games_begin_from_one_pre_training(cli, tmp_path) -> None:
+    still = ("optimizer.generator.lr=0", "max_iterations=1")
+    assert cli("train", *TOKENS, *still).code == 0
+    start = f"{tmp_path}/outputs/short/checkpoints/last.ckpt"
+    other = (f"callbacks.likelihood.start={start}", "callbacks.likelihood.iterations=0")
+    result = cli("train", *TOKENS, *still, *other, "run_name=other")
+    assert result.code == 0, result.err
+    found = [
+        json.loads((tmp_path / f"outputs/{name}/quality.jsonl").read_text())["figures"]
+        for name in ("short", "other")
+    ]
+    assert found[0]["oracle_nll"] == pytest.approx(found[1]["oracle_nll"], rel=0.05)
+    bad = ("callbacks.likelihood.start=nowhere.ckpt", "run_name=third")
+    result = cli("train", *TOKENS, *bad)
+    assert result.code == 2
+    assert "there is no checkpoint nowhere.ckpt" in result.err
+    result = cli("train", *TOKENS, *other, "generator.hidden=8", "run_name=small")
+    assert result.code == 2
+    assert "cell.bias_hh_l0 is [128], and here [32]" in result.err
 
 
 def test_tokens_without_a_lexicon_are_written_as_numbers(cli, tmp_path) -> None:
