@@ -75,22 +75,13 @@ def sample(config: dict[str, Any]) -> list[Path]:
 def _write_lines(
     config: dict[str, Any], sequences: "Tensor", folder: Path
 ) -> list[Path]:
-    """What sequences say, by the lexicon of their checkpoint; their tokens without one."""
-    from gan_gradflow.datamodules.lexicon import Lexicon
-    from gan_gradflow.datamodules.text_lines import TextLinesDataModule
-    from gan_gradflow.modules.checkpoint import read_checkpoint
-
+    """A file with a line for each sequence."""
     if config["images"]:
         raise ConfigError(
             "images is true, and the generator of this checkpoint makes sequences of "
             "tokens; use images=false"
         )
-    state = read_checkpoint(config["checkpoint"]).get(TextLinesDataModule.__qualname__)
-    if state is None:
-        lines = [" ".join(str(int(token)) for token in row) for row in sequences]
-    else:
-        lexicon = Lexicon.from_state(state)
-        lines = [lexicon.text(row) for row in sequences]
+    lines = _lines(config["checkpoint"], sequences)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "samples.txt"
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
