@@ -3,9 +3,12 @@
     python benchmarks/queries.py
 
 The bridge draws its directions, asks and combines the answers; the forward scores as many
-samples, in the same chunks. They take turns; of the shares the median and the quartiles.
-With `--memory` the peak memory of a process that calls the bridge, at 16 and at 1024
-queries for each sample, without what the process held before.
+samples, in the same chunks; and the same random numbers are drawn for nothing, so that the
+share without drawing can be told. They take turns; of the shares the median and the
+quartiles.
+With `--memory` the peak memory of a call at 16 and at 1024 queries for each sample: of the
+tensors alive at once, and of a process beyond a first forward (the allocator does not
+do the same twice).
 """
 
 import argparse
@@ -15,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import accumulate
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -32,18 +36,25 @@ BATCH = 64
 number, central = "bridge.directions.num_directions", "bridge.central=true"
 BRIDGES = {
     "finite_difference": ["bridge=finite_difference"],
+    "finite_difference, signs": [
+        "bridge=finite_difference",
+        "bridge/directions=rademacher",
+        f"{number}=7",
+    ],
     "finite_difference, central": ["bridge=finite_difference", central, f"{number}=4"],
     "spsa": ["bridge=spsa", f"{number}=4"],
     "score_function": ["bridge=score_function"],
 }
 MANY = {
     "finite_difference": f"{number}=1023",
+    "finite_difference, signs": f"{number}=1023",
     "finite_difference, central": f"{number}=512",
     "spsa": f"{number}=512",
     "score_function": "bridge.num_draws=1024",
 }
 FEW = {
     "finite_difference": f"{number}=15",
+    "finite_difference, signs": f"{number}=15",
     "finite_difference, central": f"{number}=8",
     "spsa": f"{number}=8",
     "score_function": "bridge.num_draws=16",
@@ -52,6 +63,9 @@ FEW = {
 
 def parts(overrides: list[str], device: str):
     """A bridge, and the loss of the main job's discriminator."""
+    # glibc keeps freed memory only up to the size of what was freed before: training frees
+    # large tensors, and without one every forward would get its memory page by page.
+    torch.empty(31 * 2**20, dtype=torch.uint8)
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", overrides)
     torch.manual_seed(0)
@@ -75,7 +89,19 @@ def seconds(work, device: str) -> float:
     return clock() - start
 
 
-def shares(overrides: list[str], rounds: int, device: str) -> tuple[int, list, list]:
+def drawing(bridge, emission: torch.Tensor) -> None:
+    """Draw what one call draws."""
+    if hasattr(bridge, "directions"):
+        for _ in bridge.directions.blocks(emission):
+            pass
+    else:
+        for _ in bridge._noise(emission, bridge._seeds(emission)):
+            pass
+
+
+def shares(
+    overrides: list[str], rounds: int, device: str
+) -> tuple[int, list, list, list]:
     bridge, losses = parts(overrides, device)
     emission = torch.rand(BATCH, 1, 28, 28, device=device) * 2 - 1
     size = fastest_chunk_size(losses, emission)
@@ -88,17 +114,35 @@ def shares(overrides: list[str], rounds: int, device: str) -> tuple[int, list, l
         for chunk in asked.split(size):
             losses(chunk)
 
-    rates, found = [], []
+    rates, found, without = [], [], []
     for _ in range(rounds + 1):
         inside = seconds(lambda: bridge(critic, emission), device)
         outside = seconds(forward, device)
+        draws = seconds(lambda: drawing(bridge, emission), device)
         rates.append(num_queries / inside)
         found.append(outside / inside)
-    return size, rates[1:], found[1:]
+        without.append(outside / (inside - draws))
+    return size, rates[1:], found[1:], without[1:]
 
 
-def peak(overrides: list[str], device: str) -> float:
-    """MiB that a bridge needs beyond a forward of one chunk."""
+def tensors(work, device: str) -> float:
+    """MiB of tensors that are alive at once while something works."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        work()
+    events = profile.profiler.kineto_results.events()
+    changes = [e for e in events if e.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in changes)) / 2**20
+
+
+def peak(overrides: list[str], device: str) -> tuple[float, float]:
+    """MiB of tensors in a call of a bridge; MiB of the process beyond a first forward."""
     bridge, losses = parts(overrides, device)
     emission = torch.rand(BATCH, 1, 28, 28, device=device)
     critic = Critic(losses, access=Access.SCORES, chunk_size=256)
@@ -106,14 +150,16 @@ def peak(overrides: list[str], device: str) -> float:
         losses(emission)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     bridge(critic, emission)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    process = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return tensors(lambda: bridge(critic, emission), device), process
 
 
-def in_a_process(overrides: list[str], device: str) -> float:
+def in_a_process(overrides: list[str], device: str) -> tuple[float, float]:
     command = [sys.executable, __file__, "--device", device]
     command += ["--peak", json.dumps(overrides)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    of_tensors, process = map(float, done.stdout.split())
+    return of_tensors, process
 
 
 def main() -> None:
@@ -124,23 +170,27 @@ def main() -> None:
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
-        print(peak(json.loads(args.peak), args.device))
+        print(*peak(json.loads(args.peak), args.device))
         return
     if args.memory:
-        table = Table("bridge", "MiB, 16 queries", "MiB, 1024 queries", "ratio")
+        table = Table(
+            "bridge", "MiB of tensors: 16", "1024", "ratio", "process: 16", "1024"
+        )
         for name, overrides in BRIDGES.items():
-            few = in_a_process([*overrides, FEW[name]], args.device)
-            many = in_a_process([*overrides, MANY[name]], args.device)
-            table.add_row(name, f"{few:.1f}", f"{many:.1f}", f"{many / few:.2f}")
+            few, few_all = in_a_process([*overrides, FEW[name]], args.device)
+            many, many_all = in_a_process([*overrides, MANY[name]], args.device)
+            figures = [f"{one:.1f}" for one in (few, many, few_all, many_all)]
+            table.add_row(name, *figures[:2], f"{many / few:.2f}", *figures[2:])
         Console().print(table)
         return
-    table = Table("bridge", "chunk", "queries/s", "share of the forward", "quartiles")
+    table = Table("bridge", "chunk", "queries/s", "share", "quartiles", "undrawn")
     for name, overrides in BRIDGES.items():
-        size, rates, found = shares(overrides, args.rounds, args.device)
+        size, rates, found, without = shares(overrides, args.rounds, args.device)
         low, middle, high = statistics.quantiles(found)
         rate = f"{statistics.median(rates):,.0f}"
         spread = f"{low:.3f} .. {high:.3f}"
-        table.add_row(name, str(size), rate, f"{middle:.3f}", spread)
+        undrawn = f"{statistics.median(without):.3f}"
+        table.add_row(name, str(size), rate, f"{middle:.3f}", spread, undrawn)
     Console().print(table)
 
 

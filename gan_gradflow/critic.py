@@ -231,8 +231,8 @@ class Critic:
 def _check_finite(scores: Float[Tensor, "samples *positions"]) -> None:
     if torch.compiler.is_compiling():
         return
-    bad = int((~scores.isfinite()).sum())
-    if bad:
+    if (scores - scores).any():  # NaN for NaN and infinity, and zero for the rest
+        bad = int((~scores.isfinite()).sum())
         raise NonFiniteScoresError(
             f"the critic returned {bad} NaN or infinite losses among {len(scores)}"
         )

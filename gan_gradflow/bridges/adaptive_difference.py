@@ -17,6 +17,7 @@ critic, scores on a grid (More and Wild, SIAM J. Sci. Comput. 33, 2011). A curve
 drowns in the noise, or scores that do not differ at all, call for a longer step.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from gan_gradflow.bridges.base import wide
 from gan_gradflow.bridges.directions import Directions
-from gan_gradflow.bridges.finite_difference import FiniteDifferenceBridge
+from gan_gradflow.bridges.finite_difference import Answers, FiniteDifferenceBridge
 from gan_gradflow.critic import Critic
 
 _OFFSETS = (-2, -1, 0, 1, 2)
@@ -101,23 +102,39 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
             "calls_at_step_bound": float(self.calls_at_bound),
         }
 
-    def _observe(
-        self,
-        critic: Critic,
-        x: Float[Tensor, "batch *event"],
-        step: float,
-        directions: Float[Tensor, "directions batch *event"],
-        scores: dict[int, Float[Tensor, "directions batch"]],
-    ) -> None:
+    def _scored(
+        self, critic: Critic, x: Float[Tensor, "batch *event"], step: float
+    ) -> Iterator[Answers]:
+        """As ever; from one direction of each sample the next step is learnt."""
         if not self.training:
+            yield from super()._scored(critic, x, step)
             return
         # Neighbours in the batch take different directions, for coordinates differ.
         row = torch.arange(len(x), device=x.device)
-        number = (row + self.processes.rank * len(x)) % len(directions)
-        shift = step * directions[number, row]
-        missing = [j for j in _OFFSETS if j not in scores]
+        count = self.directions.count(x[0].numel())
+        number = (row + self.processes.rank * len(x)) % count
+        shift, start = torch.zeros_like(x), 0
+        line: dict[int, Tensor] = {}
+        for u, v, scores in super()._scored(critic, x, step):
+            mine = row[(start <= number) & (number < start + len(u))]
+            shift[mine] = step * u[number[mine] - start, mine]
+            for j, of_block in scores.items():
+                seen = line.setdefault(j, torch.zeros_like(of_block[0]))
+                seen[mine] = of_block[number[mine] - start, mine]
+            start += len(u)
+            yield u, v, scores
+        self._learn(critic, x, shift, step, line)
+
+    def _learn(
+        self,
+        critic: Critic,
+        x: Float[Tensor, "batch *event"],
+        shift: Float[Tensor, "batch *event"],
+        step: float,
+        line: dict[int, Float[Tensor, " batch"]],
+    ) -> None:
+        missing = [j for j in _OFFSETS if j not in line]
         answers = wide(critic(torch.stack([x + j * shift for j in missing]), 1))
-        line = {j: seen[number, row] for j, seen in scores.items()}
         line |= dict(zip(missing, answers, strict=True))
         lines = self.processes.gather(torch.stack([line[j] for j in _OFFSETS]), dim=1)
         ratio = _best_ratio(lines, self.central)

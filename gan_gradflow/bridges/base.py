@@ -224,14 +224,19 @@ def inner(
     return (pull * rows(emission).to(pull.dtype)).sum(1)
 
 
-def combine(
+def add_weighted(
+    total: Float[Tensor, "batch dim"],
     weights: Float[Tensor, "directions batch"],
     directions: Float[Tensor, "directions batch *event"],
-) -> Float[Tensor, "batch dim"]:
-    """sum_k weight_k direction_k for each sample, in float32 at least."""
+) -> None:
+    """Add weight_k direction_k of each sample to a total in float32 at least, in place.
+
+    One direction after the other, so that the sum does not depend on the blocks they
+    come in.
+    """
     flat = wide(directions.reshape(*directions.shape[:2], -1))
-    # A product and a sum, for autocast would lower the precision of an einsum.
-    return (wide(weights).unsqueeze(-1) * flat).sum(0)
+    for term in wide(weights).unsqueeze(-1) * flat:
+        total += term
 
 
 def wide(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

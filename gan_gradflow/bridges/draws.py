@@ -5,8 +5,8 @@ its expectation; only its variance changes. Draws come in groups: the groups are
 independent, the members of a group depend on each other. Every sample of a batch has
 draws of its own.
 
-Noise is drawn from an explicit seed, for it is needed twice: to ask the critic, and to
-weigh the answers.
+Noise is drawn from an explicit generator, for it is needed twice: to ask the critic, and
+to weigh the answers.
 """
 
 from abc import ABC, abstractmethod
@@ -48,7 +48,14 @@ _BITS = 2**30  # what a Sobol point is a multiple of one part in
 
 
 class Draws(ABC):
-    """Groups of draws from the distribution of each sample."""
+    """Groups of draws from the distribution of each sample.
+
+    Attributes:
+        drawn_as_one: the noise of a generator comes in one call; otherwise calls go on
+            where the last one ended, and a few groups at a time are as good as all.
+    """
+
+    drawn_as_one = False
 
     @abstractmethod
     def members(self, num_draws: int) -> int:
@@ -60,7 +67,10 @@ class Draws(ABC):
 
     @abstractmethod
     def noise(
-        self, shape: tuple[int, int], like: Float[Tensor, "batch *event"], seed: int
+        self,
+        shape: tuple[int, int],
+        like: Float[Tensor, "batch *event"],
+        generator: torch.Generator,
     ) -> Float[Tensor, "groups members batch *event"]:
         """Standard normal noise for each sample of `like`; `shape` is groups, members."""
 
@@ -87,10 +97,13 @@ class IndependentDraws(Draws):
         return 1
 
     def noise(
-        self, shape: tuple[int, int], like: Float[Tensor, "batch *event"], seed: int
+        self,
+        shape: tuple[int, int],
+        like: Float[Tensor, "batch *event"],
+        generator: torch.Generator,
     ) -> Float[Tensor, "groups members batch *event"]:
         """Independent standard normal noise."""
-        return _gaussian(shape, like, seed)
+        return _gaussian(shape, like, generator)
 
     def sample(
         self, shape: tuple[int, int], distribution: Distribution
@@ -117,10 +130,13 @@ class AntitheticDraws(Draws):
         return 2
 
     def noise(
-        self, shape: tuple[int, int], like: Float[Tensor, "batch *event"], seed: int
+        self,
+        shape: tuple[int, int],
+        like: Float[Tensor, "batch *event"],
+        generator: torch.Generator,
     ) -> Float[Tensor, "groups members batch *event"]:
         """Pairs of noise and its negative."""
-        noise = _gaussian((shape[0], 1), like, seed)
+        noise = _gaussian((shape[0], 1), like, generator)
         return torch.cat([noise, -noise], dim=1)
 
     def sample(
@@ -154,6 +170,8 @@ class QuasiMonteCarloDraws(Draws):
         ValueError: `num_scrambles` below 1.
     """
 
+    drawn_as_one = True
+
     def __init__(self, num_scrambles: int) -> None:
         if num_scrambles < 1:
             raise ValueError(
@@ -173,10 +191,13 @@ class QuasiMonteCarloDraws(Draws):
         return num_draws // self.num_scrambles
 
     def noise(
-        self, shape: tuple[int, int], like: Float[Tensor, "batch *event"], seed: int
+        self,
+        shape: tuple[int, int],
+        like: Float[Tensor, "batch *event"],
+        generator: torch.Generator,
     ) -> Float[Tensor, "groups members batch *event"]:
         """The normal quantiles of Sobol points."""
-        uniforms = _scrambled(shape, like.shape, like.device, seed)
+        uniforms = _scrambled(shape, like.shape, generator)
         return normals(uniforms).to(like.dtype)
 
     def sample(
@@ -188,17 +209,20 @@ class QuasiMonteCarloDraws(Draws):
         numbers = uniforms_for(distribution)
         batch_dims = len(distribution.batch_shape)
         flat = torch.Size((prod(numbers[:batch_dims]), *numbers[batch_dims:]))
-        uniforms = _scrambled(shape, flat, device, seed)
+        generator = torch.Generator(device).manual_seed(seed)
+        uniforms = _scrambled(shape, flat, generator)
         return from_uniforms(distribution, uniforms.view(*shape, *numbers))
 
 
-def _gaussian(shape: tuple[int, int], like: Tensor, seed: int) -> Tensor:
+def _gaussian(
+    shape: tuple[int, int], like: Tensor, generator: torch.Generator
+) -> Tensor:
     return torch.randn(
         *shape,
         *like.shape,
         dtype=like.dtype,
         device=like.device,
-        generator=torch.Generator(like.device).manual_seed(seed),
+        generator=generator,
     )
 
 
@@ -209,7 +233,7 @@ def _net(dim: int, members: int, seed: int) -> Float[Tensor, "members dim"]:
 
 @torch.compiler.disable
 def _scrambled(
-    shape: tuple[int, int], numbers: torch.Size, device: torch.device, seed: int
+    shape: tuple[int, int], numbers: torch.Size, generator: torch.Generator
 ) -> Float[Tensor, "groups members batch ..."]:
     groups, members = shape
     batch, dim = numbers[0], prod(numbers[1:])
@@ -218,12 +242,12 @@ def _scrambled(
             f"Sobol points have at most {SobolEngine.MAXDIM} elements, and a sample here "
             f"takes {dim}; choose draws: antithetic"
         )
+    device, seed = generator.device, generator.initial_seed()
     seeds = range(seed, seed + groups)
     # torch.func follows a thread's operations, and the engine stands none of them.
     with ThreadPoolExecutor(max_workers=1) as outside:
         nets = list(outside.map(partial(_net, dim, members), seeds))
     digits = (torch.stack(nets).to(device) * _BITS).round().long().unsqueeze(2)
-    generator = torch.Generator(device).manual_seed(seed)
     flips = torch.randint(
         _BITS, (groups, 1, batch, dim), device=device, generator=generator
     )

@@ -15,13 +15,21 @@ Central differences along random signs are simultaneous perturbation (SPSA). A s
 follows the critic is in `adaptive_difference.py`.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gan_gradflow.bridges.base import GradientBridge, Traits, combine, inner, wide
+from gan_gradflow.bridges.base import (
+    GradientBridge,
+    Traits,
+    add_weighted,
+    inner,
+    rows,
+    wide,
+)
 from gan_gradflow.bridges.directions import Directions
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
@@ -35,6 +43,13 @@ _DEFAULT_STEPS = {  # dtype: (forward, central)
     torch.float32: (5e-3, 2e-2),
     torch.float64: (5e-8, 1e-5),
 }
+
+# Directions to ask along, directions to answer along, and the scores of x + j h u by j.
+Answers = tuple[
+    Float[Tensor, "directions batch *event"],
+    Float[Tensor, "directions batch *event"],
+    dict[int, Float[Tensor, "directions batch"]],
+]
 
 
 class FiniteDifferenceBridge(GradientBridge):
@@ -97,9 +112,21 @@ class FiniteDifferenceBridge(GradientBridge):
                 f"{type(emission).__name__}; choose score_function for distributions"
             )
         x = emission.detach()
-        difference = self._central if self.central else self._forward
-        losses, pull = difference(critic, x, self.step_for(x))
-        return losses, inner(pull, emission)
+        step, dim = self.step_for(x), x[0].numel()
+        pull, sums = torch.zeros_like(wide(rows(x))), torch.zeros((), device=x.device)
+        for u, v, scores in self._scored(critic, x, step):
+            low, high = min(scores), max(scores)
+            slopes = (scores[high] - scores[low]) / ((high - low) * step)
+            add_weighted(pull, slopes, v)
+            if self.central:
+                for around in scores[high] + scores[low]:
+                    sums = sums + around
+            else:
+                sums = scores[low][0]  # that of x itself, for each direction
+            # What is small and lives on through the next forward breaks up the memory.
+            del u, v, scores, slopes
+        losses = sums / (2 * self.directions.count(dim)) if self.central else sums
+        return losses, inner(pull * self.directions.weight(dim), emission)
 
     def queries_per_sample(self, dim: int) -> int:
         """Two for each direction (central); one each and one more (forward)."""
@@ -124,37 +151,26 @@ class FiniteDifferenceBridge(GradientBridge):
         forward, central = _DEFAULT_STEPS[dtype]
         return central if self.central else forward
 
-    def _observe(
-        self,
-        critic: Critic,
-        x: Float[Tensor, "batch *event"],
-        step: float,
-        directions: Float[Tensor, "directions batch *event"],
-        scores: dict[int, Float[Tensor, "directions batch"]],
-    ) -> None:
-        """Scores of x + j h u by j, the first of a call: a bridge may learn from them."""
-
-    def _central(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
-        dim, num_scores = x[0].numel(), 0
-        total = pull = torch.zeros((), device=x.device)
+    def _scored(
+        self, critic: Critic, x: Float[Tensor, "batch *event"], step: float
+    ) -> Iterator[Answers]:
+        """Every block of directions, asked."""
+        here = None if self.central else wide(critic(x))
         for drawn in self.directions.blocks(x, self.processes):
             u, v = self.directions.pair(drawn, x)
-            shift = step * u
-            above, below = wide(critic(torch.stack([x + shift, x - shift]), 2))
-            if num_scores == 0:
-                self._observe(critic, x, step, u, {1: above, -1: below})
-            num_scores += 2 * len(u)
-            total = total + (above + below).sum(0)
-            pull = pull + combine((above - below) / (2 * step), v)
-        return total / num_scores, pull * self.directions.weight(dim)
+            if here is None:
+                yield u, v, self._on_both_sides(critic, x, step * u)
+            else:
+                scores = wide(critic((step * u).add_(x), num_query_dims=1))
+                yield u, v, {1: scores, 0: here.expand_as(scores)}
+                del scores
+            del drawn, u, v
 
-    def _forward(self, critic: Critic, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
-        losses, pull = wide(critic(x)), torch.zeros((), device=x.device)
-        for number, drawn in enumerate(self.directions.blocks(x, self.processes)):
-            u, v = self.directions.pair(drawn, x)
-            scores = wide(critic(x + step * u, num_query_dims=1))
-            if number == 0:
-                here = losses.expand_as(scores)
-                self._observe(critic, x, step, u, {0: here, 1: scores})
-            pull = pull + combine((scores - losses) / step, v)
-        return losses, pull * self.directions.weight(x[0].numel())
+    def _on_both_sides(
+        self, critic: Critic, x: Tensor, shift: Tensor
+    ) -> dict[int, Tensor]:
+        asked = shift.new_empty(2, *shift.shape)
+        torch.add(x, shift, out=asked[0])
+        torch.sub(x, shift, out=asked[1])
+        above, below = wide(critic(asked, num_query_dims=2))
+        return {1: above, -1: below}

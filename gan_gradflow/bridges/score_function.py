@@ -24,7 +24,7 @@ from torch.distributions import Distribution
 from gan_gradflow.bridges.base import (
     GradientBridge,
     Traits,
-    combine,
+    add_weighted,
     inner,
     rows,
     wide,
@@ -35,6 +35,8 @@ from gan_gradflow.bridges.distributions import base_of, parameters_of
 from gan_gradflow.bridges.draws import AntitheticDraws, Draws, IndependentDraws
 from gan_gradflow.critic import Critic
 from gan_gradflow.types import Access, Emission
+
+_SEED_ELEMENTS = 2**20
 
 
 class ScoreFunctionBridge(GradientBridge):
@@ -135,26 +137,27 @@ class ScoreFunctionBridge(GradientBridge):
         return scores.mean((0, 1)), proxy
 
     def _smoothed(self, critic: Critic, mean: Tensor) -> tuple[Tensor, Tensor]:
-        # The baseline wants every score before the first weight is known: a single block
-        # of noise is kept until then, several are drawn again from the same seeds.
+        # The baseline wants every score before the first weight is known: noise from one
+        # seed is kept until then, from several it is drawn again.
         seeds = self._seeds(mean)
         kept = list(self._noise(mean, seeds)) if len(seeds) == 1 else None
-        asked, lengths = [], []
+        # Grown in one piece: what is left behind between blocks breaks up the memory.
+        scores = lengths = mean.new_empty(0, self._shape[1], len(mean))
         for noise in kept or self._noise(mean, seeds):
             u, v = self.draws.pair(noise, mean)
-            asked.append(wide(critic(mean + self.sigma * u, 2)))
+            asked = wide(critic((self.sigma * u).add_(mean), num_query_dims=2))
+            scores = torch.cat([scores, asked])
             if self.baseline.weighs_by_length:
                 flat = wide(v.reshape(*v.shape[:3], -1))
-                lengths.append(flat.square().sum(-1))
-        scores = torch.cat(asked)
-        known = torch.cat(lengths) if lengths else None
+                lengths = torch.cat([lengths, flat.square().sum(-1)])
+        known = lengths if self.baseline.weighs_by_length else None
         weights = self._weights(scores, mean, known) / self.sigma
-        pull = torch.zeros((), device=mean.device)
-        start = 0
+        pull, start = torch.zeros_like(wide(rows(mean))), 0
         for noise in kept or self._noise(mean, seeds):
             stop = start + len(noise)
             _, v = self.draws.pair(noise, mean)
-            pull = pull + combine(weights[start:stop].flatten(0, 1), v.flatten(0, 1))
+            block = weights[start:stop].flatten(0, 1)
+            add_weighted(pull, block, v.flatten(0, 1))
             start = stop
         return scores.mean((0, 1)), pull
 
@@ -178,8 +181,10 @@ class ScoreFunctionBridge(GradientBridge):
         return self.num_draws // members, members
 
     def _seeds(self, mean: Tensor) -> list[tuple[int, int]]:
+        """Numbers of groups, each with the seed that their noise is drawn from."""
         groups, members = self._shape
-        size = max(1, directions_per_block(self.processes.whole(mean)) // members)
+        each = members * self.processes.whole(mean).numel()
+        size = max(1, _SEED_ELEMENTS // each)
         counts = [min(size, groups - start) for start in range(0, groups, size)]
         seeds = torch.randint(2**62, (len(counts),)).tolist()
         return list(zip(counts, seeds, strict=True))
@@ -187,11 +192,16 @@ class ScoreFunctionBridge(GradientBridge):
     def _noise(
         self, mean: Tensor, seeds: list[tuple[int, int]]
     ) -> Iterator[Float[Tensor, "groups members batch *event"]]:
-        members = self.draws.members(self.num_draws)
+        members = self._shape[1]
         whole = self.processes.whole(mean)
+        size = max(1, directions_per_block(whole) // members)
         for count, seed in seeds:
-            noise = self.draws.noise((count, members), whole, seed)
-            yield self.processes.own(noise, dim=2)
+            each = count if self.draws.drawn_as_one else size
+            generator = torch.Generator(mean.device).manual_seed(seed)
+            for start in range(0, count, each):
+                shape = min(each, count - start), members
+                noise = self.draws.noise(shape, whole, generator)
+                yield self.processes.own(noise, dim=2)
 
 
 def _lengths(

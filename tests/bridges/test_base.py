@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan_gradflow.bridges.base import combine, inner, wide
+from gan_gradflow.bridges.base import add_weighted, inner, wide
 
 
 def test_the_proxys_gradient_is_the_pull():
@@ -30,8 +30,9 @@ def test_a_loss_scale_reaches_the_pull_before_it_is_rounded():
 
 def test_directions_are_combined_in_full_precision_under_autocast():
     weights, directions = torch.randn(3, 2), torch.randn(3, 2, 5)
+    found = torch.zeros(2, 5)
     with torch.autocast("cpu", torch.bfloat16):
-        found = combine(weights, directions)
+        add_weighted(found, weights, directions)
     expected = (weights.double().unsqueeze(-1) * directions.double()).sum(0)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
 

@@ -131,6 +131,21 @@ def test_blocks_change_nothing(central, monkeypatch):
     torch.testing.assert_close(pull(bridge, Critic(Cubic()), POINTS), expected)
 
 
+@both
+@pytest.mark.parametrize("family", [GaussianDirections, RademacherDirections])
+@pytest.mark.parametrize("elements", [1, 2 * 64, 4 * 64])
+def test_a_batch_of_64_numbers_gets_the_same_pull_in_any_blocks(
+    central, family, elements, monkeypatch
+):
+    # A random stream goes on where the last block ended, and sums go on from the last.
+    bridge = difference(family(7), central)
+    x = torch.linspace(-1, 1, 64).view(16, 4)
+    expected = pull(bridge, Critic(Linear()), x)
+    monkeypatch.setattr(module, "_BLOCK_ELEMENTS", elements)
+    found = pull(bridge, Critic(Linear()), x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 # Steps
 
 

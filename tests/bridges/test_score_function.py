@@ -28,6 +28,7 @@ from torch.distributions import (
 )
 
 from gan_gradflow.bridges import directions
+from gan_gradflow.bridges import score_function as module
 from gan_gradflow.bridges.baselines import Baseline, LeaveOneOutBaseline, NoBaseline
 from gan_gradflow.bridges.draws import (
     AntitheticDraws,
@@ -217,12 +218,14 @@ def test_the_relative_variance_on_a_linear_critic(antithetic, baseline, expected
     assert (square.mean() - expected).abs() < error
 
 
+@pytest.mark.parametrize("for_a_seed", [1, 3 * 6 * 4, 2**20])
 @pytest.mark.parametrize("elements", [1, 3 * 6 * 2, 2**20])
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_the_pull_is_the_formula_on_the_draws_that_were_scored(
-    elements, antithetic, monkeypatch
+    elements, for_a_seed, antithetic, monkeypatch
 ):
     monkeypatch.setattr(directions, "_BLOCK_ELEMENTS", elements)
+    monkeypatch.setattr(module, "_SEED_ELEMENTS", for_a_seed)
     x, oracle = torch.randn(3, 6, dtype=FLOAT), Oracle(Separable())
     _, found = pull(bridge(8, LeaveOneOutBaseline(), antithetic), Critic(oracle), x)
     draws = torch.cat([seen.unflatten(0, (-1, 3)) for seen in oracle.seen])
@@ -233,6 +236,18 @@ def test_the_pull_is_the_formula_on_the_draws_that_were_scored(
     weights = (scores - others / (8 - members)) / 8
     expected = (weights.unsqueeze(-1) * (draws - x)).sum(0) / 0.5**2
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("antithetic", [True, False])
+def test_a_batch_of_16_numbers_gets_the_same_pull_in_any_blocks(
+    antithetic, monkeypatch
+):
+    x = torch.linspace(-1, 1, 16).view(8, 2)
+    chosen = bridge(8, LeaveOneOutBaseline(), antithetic)
+    expected = pull(chosen, Critic(Linear()), x)
+    monkeypatch.setattr(directions, "_BLOCK_ELEMENTS", 4 * 16)
+    found = pull(chosen, Critic(Linear()), x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_constants_cancel_within_a_pair():
