@@ -3,7 +3,9 @@
     python benchmarks/collapse.py
 
 Trains, with the commands that are printed, runs that collapse (`experiment=collapse`, and
-a variant in which the generator is the one that learns too fast) and healthy ones: the
+a variant in which the generator is the one that learns too fast), runs that are lost (reals
+beyond the range of a generator that ends in tanh, so that the discriminator is always right
+and nothing that it teaches helps) and healthy ones: the
 ring with exact gradients, the ring with scores only, and the digits. The alarm measures
 twice as often as by default and starts earlier, so that short runs give it every chance
 to be wrong. For each run: the alarm, if there was one, and the extremes of its signs
@@ -35,26 +37,40 @@ FAST_GENERATOR = (
     "optimizer.generator.lr=0.005",
     "optimizer.discriminator.lr=0.0005",
 )
+OUT_OF_REACH = (
+    "data.radius=1.5",
+    "generator.output=tanh",
+    "generator.norm=batch",
+    "optimizer.generator.lr=0.0001",
+)
 RING = ("experiment=ring", "max_iterations=1200")
 DIGITS = ("metrics.num_samples=2000", "max_iterations=450")
 
 
 def runs() -> dict[str, tuple[bool, tuple[str, ...]]]:
-    """Whether it collapses, and its overrides, by name."""
+    """Whether there is something to find, and its overrides, by name."""
     collapse = ("experiment=collapse", "max_iterations=1000")
     collapsing = {
         f"{name}, seed {seed}": (True, (*collapse, *overrides, f"seed={seed}"))
         for name, overrides in (("collapse", ()), ("fast generator", FAST_GENERATOR))
         for seed in (1, 2, 3)
     }
+    lost = {
+        f"out of reach, seed {s}": (True, (*collapse, *OUT_OF_REACH, f"seed={s}"))
+        for s in (1, 2, 3)
+    }
     scores = "bridge=finite_difference"
     healthy = {f"ring, seed {s}": (False, (*RING, f"seed={s}")) for s in (1, 2, 3)}
-    return collapsing | {
-        **healthy,
-        "scores only, ring": (False, (*RING, scores, "seed=4")),
-        "digits": (False, DIGITS),
-        "scores only, digits": (False, (*DIGITS, scores)),
-    }
+    return (
+        collapsing
+        | lost
+        | {
+            **healthy,
+            "scores only, ring": (False, (*RING, scores, "seed=4")),
+            "digits": (False, DIGITS),
+            "scores only, digits": (False, (*DIGITS, scores)),
+        }
+    )
 
 
 def train(overrides: tuple[str, ...], folder: Path) -> dict:
@@ -99,7 +115,7 @@ def main() -> None:
     collapsing = sum(collapses for collapses, _ in chosen.values())
     Console(width=120).print(table)
     print(
-        f"{right[True]} of {collapsing} collapsing runs found, "
+        f"{right[True]} of {collapsing} bad runs found, "
         f"{right[False]} of {len(chosen) - collapsing} healthy runs left alone"
     )
 

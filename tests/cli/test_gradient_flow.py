@@ -15,7 +15,7 @@ BRIDGES = {
     "adaptive_difference": ["bridge=adaptive_difference"],
     "moving_average": ["bridge=score_function", "bridge/baseline=moving_average"],
     "relax": ["bridge=relax"],
-    "adaptive": ["bridge=finite_difference", "queries=adaptive"],
+    "adaptive": ["bridge=finite_difference", "queries=adaptive", "queries.warm_up=0"],
 }
 
 

@@ -72,6 +72,7 @@ def test_adaptive_queries_and_what_watches_them_go_on_as_well(train, cli) -> Non
         "bridge=finite_difference",
         "queries=adaptive",
         "queries.snr=100",
+        "queries.warm_up=0",
         "queries.every_n_iterations=2",
         "callbacks.gradient_flow.every_n_iterations=1",
         "callbacks.collapse_alarm.every_n_iterations=1",

@@ -49,6 +49,7 @@ CASES = {name: (f"bridge={name}",) for name in BRIDGES} | {
     "adaptive queries": (
         "bridge=finite_difference",
         "queries=adaptive",
+        "queries.warm_up=0",
         "queries.every_n_iterations=1",
     ),
     "full statistics": ("bridge=surrogate_input", "bridge/statistics=full"),

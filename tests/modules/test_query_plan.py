@@ -27,8 +27,10 @@ FAMILIES = {
 }
 
 
-def make_plan(smallest=4, largest=32, snr=1.0, every=1, decay=0.5) -> AdaptiveQueries:
-    return AdaptiveQueries(smallest, largest, snr, every, decay)
+def make_plan(
+    smallest=4, largest=32, snr=1.0, warm_up=0, every=1, decay=0.5
+) -> AdaptiveQueries:
+    return AdaptiveQueries(smallest, largest, snr, warm_up, every, decay)
 
 
 def step(plan, bridge, critic, weight, latents) -> torch.Tensor:
@@ -81,9 +83,34 @@ def test_the_draws_are_those_that_the_norm_test_asks_for() -> None:
         (-1.0, 0.1, 28),
         (0.0, 0.0, 28),
     ]:
+        plan.num_draws.fill_(28)
         plan.signal.fill_(signal)
         plan.noise.fill_(noise)
         assert plan._wanted() == draws
+
+
+def test_draws_rise_by_a_quarter_at_most_and_fall_at_once() -> None:
+    plan = make_plan(smallest=4, largest=64, decay=0.0)
+    plan.noise.fill_(1.0)  # and no signal
+    seen = []
+    for _ in range(11):
+        plan.num_draws.fill_(plan._wanted())
+        seen.append(int(plan.num_draws))
+    assert seen == [8, 12, 16, 20, 24, 28, 32, 40, 48, 60, 64]
+    plan.signal.fill_(1.0)
+    assert plan._wanted() == 4
+
+
+def test_nothing_is_measured_in_the_warm_up() -> None:
+    bridge, plan = FAMILIES["forward"](), make_plan(warm_up=3, every=2)
+    critic = Critic(lambda x: x.square().sum(1))
+    weight = torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
+    noises = []
+    for _ in range(6):
+        step(plan, bridge, critic, weight, torch.randn(5, 2).double())
+        noises.append(float(plan.noise))
+    assert noises[:3] == [0.0] * 3
+    assert noises[3] == noises[4] != noises[5] != 0.0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -181,11 +208,12 @@ def test_a_bridge_that_cannot_work_to_the_plan_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((3, 8, 1.0, 1, 0.5), "smallest must be even"),
-        ((8, 4, 1.0, 1, 0.5), "at most largest"),
-        ((2, 4, 0.0, 1, 0.5), "snr must be positive"),
-        ((2, 4, 1.0, 0, 0.5), "every_n_iterations"),
-        ((2, 4, 1.0, 1, 1.0), "decay"),
+        ((3, 8, 1.0, 0, 1, 0.5), "smallest must be even"),
+        ((8, 4, 1.0, 0, 1, 0.5), "at most largest"),
+        ((2, 4, 0.0, 0, 1, 0.5), "snr must be positive"),
+        ((2, 4, 1.0, -1, 1, 0.5), "warm_up must not be negative"),
+        ((2, 4, 1.0, 0, 0, 0.5), "every_n_iterations"),
+        ((2, 4, 1.0, 0, 1, 1.0), "decay"),
     ],
 )
 def test_a_number_out_of_range_is_an_error(arguments, message) -> None:
