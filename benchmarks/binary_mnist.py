@@ -1,7 +1,7 @@
 """Binary digits, by every bridge that applies: drawn by a Bernoulli generator, or cut off
 at a threshold.
 
-    python benchmarks/binary_mnist.py --seeds 1
+    python benchmarks/binary_mnist.py --iterations 1000 --width 16
 
 The distance is that of docs/metrics.md, on black and white digits: what one bridge reaches
 compares with what another does, and not with figures of grey digits.
@@ -37,7 +37,7 @@ TRAININGS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--only", default="", help="trainings whose name contains this")
     parser.add_argument("--width", type=int, default=32, help="of both networks")
@@ -53,7 +53,7 @@ def main() -> None:
             summaries = []
             drawn = "experiment=binary_mnist" in settings
             generator = "generator.network" if drawn else "generator"
-            for seed in range(1, options.seeds + 1):
+            for seed in options.seeds:
                 run = train(
                     Path(folder),
                     f"run-{number}-{seed}",
