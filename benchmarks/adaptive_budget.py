@@ -136,7 +136,7 @@ def configured(
             answer = module.critic.function
             if noise:
                 module.critic.function = lambda *asked: disturbed(answer(*asked), noise)
-            callbacks = build.build_callbacks(config, datamodule)
+            callbacks = build.build_callbacks(config, datamodule, module)
             trainer = build.build_trainer(config, callbacks)
             trainer.fit(module, datamodule=datamodule)
             points = QualityRecord(Path(folder) / "quality.jsonl").read()
@@ -187,7 +187,7 @@ def composed(overrides: list[str]) -> dict:
 
 SWEEP = (2, 4, 8, 16, 32, 64, 128)
 POINTS = (
-    "max_iterations=400",  # of the smallest numbers, which are as far as they get by then
+    "max_iterations=300",  # of the smallest numbers, which are as far as they get by then
     "data=poisson",
     "data.simulator._target_=adaptive_budget.Gaussian",
     "data.parameters=[1.5,-1.5,1.5,-1.5,1.5,-1.5,1.5,-1.5]",
@@ -221,7 +221,7 @@ DIGITS = (
     "discriminator.width=8",
     "average_decay=0.98",
     "metrics.num_samples=1000",
-    "callbacks.quality.every_n_iterations=10",
+    "callbacks.quality.every_n_iterations=20",
 )
 SETTINGS = {
     "judge": Setting(
@@ -246,8 +246,8 @@ SETTINGS = {
     ),
     "digits": Setting(
         configured("frechet_distance", 0.0, *DIGITS),
-        100_000,
-        3,
+        50_000,
+        2,
         (2, 4, 8, 16),
         2,
         32,

@@ -159,9 +159,10 @@ def compare(
         else:
             datamodule = build.build_datamodule(config)
         turns = Turns(by_hand(config, datamodule, device, lean), turn)
-        callbacks = [*build.build_callbacks(config, datamodule), turns]
+        module = build.build_module(config)
+        callbacks = [*build.build_callbacks(config, datamodule, module), turns]
         trainer = build.build_trainer(config, callbacks)
-        trainer.fit(build.build_module(config), datamodule=datamodule)
+        trainer.fit(module, datamodule=datamodule)
     return turns
 
 

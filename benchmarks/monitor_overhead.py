@@ -100,7 +100,7 @@ def main() -> None:
         L.seed_everything(config["seed"], verbose=False)
         datamodule = build.build_datamodule(config)
         module = build.build_module(config)
-        built = build.build_callbacks(config, datamodule)
+        built = build.build_callbacks(config, datamodule, module)
         watchers = {
             name: next(c for c in built if isinstance(c, kind))
             for name, kind in WATCHERS.items()

@@ -30,11 +30,10 @@ without bias for every critic and every K. Running means of s and of v decide on
   where it is bound for, which v and K keep above a floor ~ 1 / K. Then y falls by most for
   each query where that floor is y / 2, and the ratio of a single iteration is 1 / T there:
   `snr` is well below 1. A fixed K whose floor is r times the last y takes
-  ln((y_0 / y - r) / (1 - r)) / (4 r) as many queries, at the best r 1.3, 1.9 and 2.6 times
-  as many for y_0 / y = 10, 100 and 1000. So much there is to gain, where v stays as s
-  falls: scores that are noisy themselves, or draws of an emission that is random. The
-  finite differences of a smooth critic are noisy in proportion to its slope: v falls with
-  s, one K keeps the ratio, and there is nothing to gain.
+  ln((y_0 / y - r) / (1 - r)) / (4 r (1 - y / y_0)) as many queries, at the best r 1.3, 1.9
+  and 2.6 times as many for y_0 / y = 10, 100 and 1000. So much there is to gain, where v
+  stays as s falls: scores that are noisy themselves. The finite differences of a smooth
+  critic are noisy in proportion to its slope: v falls with s, and one K keeps the ratio.
 * **Slow to rise.** A signal below what it can be told from asks for every draw there is;
   so K rises by a quarter at a time at most, and not before the critic has learned what to
   tell, in the first iterations.
@@ -125,7 +124,8 @@ class AdaptiveQueries(QueryPlan):
     score_function. An iteration that measures costs a second backward pass through the
     generator and no draws. (In two halves forward differences score the sample itself
     twice, and a leave-one-out baseline leaves out one of half as many.) The number of
-    draws is in the checkpoint.
+    draws is in the checkpoint. Choose it where scores are noisy themselves; a smooth
+    critic needs no more than a fixed small number.
 
     Args:
         smallest: the fewest draws; every number is a multiple of it, and half of it must
