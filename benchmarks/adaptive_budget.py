@@ -297,8 +297,9 @@ def verdict(needed: dict[Plan, list[float]], level: float) -> str:
     words = [f"to {level:.3g}: {fixed} took {medians[fixed]:.4g} thousand queries"]
     for plan in (p for p in medians if p.ratio is not None):
         saved = 1 - medians[plan] / medians[fixed]
+        took = f"{medians[plan]:.4g}" if saved > -math.inf else "never got there"
         words.append(
-            f"{plan} {medians[plan]:.4g}"
+            f"{plan} {took}"
             + (f" ({saved:.0%} saved)" if saved > 0 else " (no query saved)")
         )
     return "; ".join(words)
