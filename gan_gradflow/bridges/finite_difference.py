@@ -6,8 +6,9 @@ E[weight sum_k u_k u_k^T] = I (see `directions.py`) and step h,
     central:  pull = weight * sum_k [f(x + h u_k) - f(x - h u_k)] / (2 h) * u_k
     forward:  pull = weight * sum_k [f(x + h u_k) - f(x)] / h * u_k
 
-Along random symmetric directions both have the same expectation, with bias O(h^2); along
-the coordinate axes the forward difference has bias O(h). On a quadratic f the central
+where a family may answer along directions other than those it asked along. Along random
+symmetric directions both have the same expectation, with bias O(h^2); along the
+coordinate axes the forward difference has bias O(h). On a quadratic f the central
 difference is unbiased for every h. The value is f(x) where x itself is asked (forward),
 and the mean of the scores around x otherwise: E f(x + h u) = f(x) + O(h^2).
 
