@@ -1,28 +1,34 @@
-"""How time and memory grow: with queries, with the batch, and with the size of images.
+"""How time and memory grow: with queries, the batch, the size of images, and processes.
 
     python benchmarks/scaling.py --plot scaling.png
 
-Each point is a process of its own that calls a score-only bridge (queries) or plays whole
-iterations of the exact game (batch, pixels) on the main job's networks: the least time of
-a few calls, and the memory that the process needed beyond a first small call. The plot
-holds the line along which cost grows in proportion, through the last point of each curve.
+Each point is a process of its own (or two, that share the batch) which calls a score-only
+bridge (queries) or plays the updates of the exact game (the rest) on the main job's
+networks: the least time of a few calls, and the memory that the process needed beyond a
+first small call. Seconds are those of the processor; of several processes those of the
+busiest, which is the time it takes where each has a core to itself. The plot holds the
+line along which cost grows in proportion, or falls as one over the number of processes.
 """
 
 import argparse
 import json
+import os
 import resource
+import socket
 import subprocess
 import sys
 import time
 from itertools import pairwise
 
 import torch
+import torch.distributed as dist
 from handwritten import configuration
 from rich.console import Console
 from rich.table import Table
 
 from gan_gradflow.cli import build
 from gan_gradflow.cli.console import quiet_libraries
+from gan_gradflow.processes import Processes
 
 DIRECTIONS = "bridge.directions.num_directions"
 SCORES = ["bridge=finite_difference", "critic.chunk_size=256"]
@@ -36,6 +42,8 @@ CURVES = {
         (n * n, [f"data.event_shape=[1,{n},{n}]", "data.batch_size=16"])
         for n in (28, 32, 64)
     ],
+    "processes, batch 64": [(n, ["data.batch_size=64"]) for n in (1, 2)],
+    "processes, batch 1024": [(n, ["data.batch_size=1024"]) for n in (1, 2)],
 }
 
 
@@ -46,7 +54,9 @@ def point(overrides: list[str], calls: int) -> tuple[float, float]:
     torch.manual_seed(0)
     module = build.build_module(config)
     module.critic.budget = None
-    shape, batch = config["data"]["event_shape"], config["data"]["batch_size"]
+    processes = Processes.of_default_group()
+    shape = config["data"]["event_shape"]
+    batch = config["data"]["batch_size"] // processes.size
     generator, discriminator = module.generator, module.discriminator
     reals = torch.rand(batch, *shape) * 2 - 1
 
@@ -55,9 +65,16 @@ def point(overrides: list[str], calls: int) -> tuple[float, float]:
         with torch.no_grad():
             fakes = generator(latents)
         discriminator.loss(reals[:rows], fakes)[0].backward()
+        share(discriminator)
         discriminator.requires_grad_(False)
         module.bridge(module.critic, generator(latents)).mean().backward()
+        share(generator)
         discriminator.requires_grad_(True)
+
+    def share(player: torch.nn.Module) -> None:  # as DistributedDataParallel does
+        if processes.size > 1:
+            gradients = [p.grad for p in player.parameters() if p.grad is not None]
+            processes.mean(torch.cat([gradient.flatten() for gradient in gradients]))
 
     update(2)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -70,8 +87,32 @@ def point(overrides: list[str], calls: int) -> tuple[float, float]:
     return min(spent), (after - before) / 1024
 
 
+def cost(overrides: list[str], calls: int, processes: int) -> tuple[float, float]:
+    """Seconds and MiB of the busiest process and the largest."""
+    command = [sys.executable, __file__, "--calls", str(calls)]
+    command += ["--point", json.dumps(overrides)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    group |= {"WORLD_SIZE": str(processes)}
+    started = [
+        subprocess.Popen(
+            command,
+            env=os.environ | group | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    answers = [process.communicate()[0].split() for process in started]
+    seconds, mebibytes = zip(*answers, strict=True)
+    return max(map(float, seconds)), max(map(float, mebibytes))
+
+
 def plot(measured: dict[str, list[tuple[int, float, float]]], file: str) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     figure = Figure(figsize=(4 * len(measured), 6), layout="constrained")
     grid = figure.subplots(2, len(measured), squeeze=False)
@@ -80,9 +121,16 @@ def plot(measured: dict[str, list[tuple[int, float, float]]], file: str) -> None
         for row, what in enumerate(("seconds", "MiB")):
             axes, values = grid[row][column], [one[1 + row] for one in points]
             axes.loglog(sizes, values, "o-", label="measured")
-            ideal = [values[-1] * size / sizes[-1] for size in sizes]
-            axes.loglog(sizes, ideal, "--", color="grey", label="in proportion")
-            axes.set(xlabel=name, ylabel=what)
+            if name.startswith("processes"):
+                ideal, label = [values[0] / size for size in sizes], "shared evenly"
+            else:
+                ideal = [values[-1] * size / sizes[-1] for size in sizes]
+                label = "in proportion"
+            axes.loglog(sizes, ideal, "--", color="grey", label=label)
+            axes.set(xlabel=name, ylabel=f"{what} of a process")
+            if name.startswith("processes"):
+                axes.set_xticks(sizes, [str(size) for size in sizes])
+                axes.xaxis.set_minor_formatter(NullFormatter())
             axes.legend()
     figure.savefig(file, dpi=110)
 
@@ -94,15 +142,15 @@ def main() -> None:
     parser.add_argument("--point", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.point:
+        if int(os.environ["WORLD_SIZE"]) > 1:
+            dist.init_process_group("gloo")
         print(*point(json.loads(args.point), args.calls))
         return
     measured: dict[str, list[tuple[int, float, float]]] = {}
     for name, points in CURVES.items():
         for size, overrides in points:
-            command = [sys.executable, __file__, "--calls", str(args.calls)]
-            command += ["--point", json.dumps(overrides)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            seconds, mebibytes = map(float, done.stdout.split())
+            processes = size if name.startswith("processes") else 1
+            seconds, mebibytes = cost(overrides, args.calls, processes)
             measured.setdefault(name, []).append((size, seconds, mebibytes))
     table = Table(
         "", "size", "seconds", "MiB", "times the time of", "times the size of"
