@@ -3,9 +3,9 @@
     python benchmarks/queries.py
 
 The bridge draws its directions, asks and combines the answers; the forward scores as many
-samples, in the same chunks; and the same random numbers are drawn for nothing, so that the
-share without drawing can be told. They take turns; of the shares the median and the
-quartiles.
+samples, in the same chunks. They take turns; of the shares the median and the quartiles.
+Beside them the least time that a query takes with a critic that costs nothing, and that of
+drawing alone, in microseconds.
 With `--memory` the peak memory of a call at 16 and at 1024 queries for each sample: of the
 tensors alive at once, and of a process beyond a first forward (the allocator does not
 do the same twice).
@@ -101,11 +101,16 @@ def drawing(bridge, emission: torch.Tensor) -> None:
 
 def shares(
     overrides: list[str], rounds: int, device: str
-) -> tuple[int, list, list, list]:
+) -> tuple[int, list[float], list[float], float, float]:
+    """The chunk size; queries per second and shares by round; own and drawing time."""
     bridge, losses = parts(overrides, device)
     emission = torch.rand(BATCH, 1, 28, 28, device=device) * 2 - 1
     size = fastest_chunk_size(losses, emission)
     critic = Critic(losses, access=Access.SCORES, chunk_size=size)
+    nothing = torch.zeros(size, device=device)
+    free = Critic(
+        lambda samples: nothing[: len(samples)], access=Access.SCORES, chunk_size=size
+    )
     num_queries = BATCH * bridge.queries_per_sample(784)
     asked = emission.repeat(-(-num_queries // BATCH), 1, 1, 1)
 
@@ -114,15 +119,20 @@ def shares(
         for chunk in asked.split(size):
             losses(chunk)
 
-    rates, found, without = [], [], []
+    works = {
+        "inside": lambda: bridge(critic, emission),
+        "outside": forward,
+        "own": lambda: bridge(free, emission),
+        "drawing": lambda: drawing(bridge, emission),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds + 1):
-        inside = seconds(lambda: bridge(critic, emission), device)
-        outside = seconds(forward, device)
-        draws = seconds(lambda: drawing(bridge, emission), device)
-        rates.append(num_queries / inside)
-        found.append(outside / inside)
-        without.append(outside / (inside - draws))
-    return size, rates[1:], found[1:], without[1:]
+        for name, work in works.items():
+            spent[name].append(seconds(work, device))
+    pairs = list(zip(spent["inside"], spent["outside"], strict=True))[1:]
+    own, drawn = (1e6 * min(spent[name]) / num_queries for name in ("own", "drawing"))
+    rates = [num_queries / inside for inside, _ in pairs]
+    return size, rates, [outside / inside for inside, outside in pairs], own, drawn
 
 
 def tensors(work, device: str) -> float:
@@ -181,17 +191,18 @@ def main() -> None:
             many, many_all = in_a_process([*overrides, MANY[name]], args.device)
             figures = [f"{one:.1f}" for one in (few, many, few_all, many_all)]
             table.add_row(name, *figures[:2], f"{many / few:.2f}", *figures[2:])
-        Console().print(table)
+        Console(width=100).print(table)
         return
-    table = Table("bridge", "chunk", "queries/s", "share", "quartiles", "undrawn")
+    table = Table(
+        "bridge", "chunk", "queries/s", "share", "quartiles", "own", "drawing"
+    )
     for name, overrides in BRIDGES.items():
-        size, rates, found, without = shares(overrides, args.rounds, args.device)
+        size, rates, found, *micro = shares(overrides, args.rounds, args.device)
         low, middle, high = statistics.quantiles(found)
-        rate = f"{statistics.median(rates):,.0f}"
-        spread = f"{low:.3f} .. {high:.3f}"
-        undrawn = f"{statistics.median(without):.3f}"
-        table.add_row(name, str(size), rate, f"{middle:.3f}", spread, undrawn)
-    Console().print(table)
+        rate, spread = f"{statistics.median(rates):,.0f}", f"{low:.3f} .. {high:.3f}"
+        own = [f"{one:.2f}" for one in micro]
+        table.add_row(name, str(size), rate, f"{middle:.3f}", spread, *own)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":
