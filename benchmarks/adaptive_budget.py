@@ -2,11 +2,12 @@
 
     python benchmarks/adaptive_budget.py judge --plot docs/images/adaptive_judge.png
     python benchmarks/adaptive_budget.py judge_adam
-    python benchmarks/adaptive_budget.py points
+    python benchmarks/adaptive_budget.py points --seeds 3
     python benchmarks/adaptive_budget.py digits --seeds 3
 
 Trains with scores only and K random directions, with every fixed K of a sweep and with
-`queries=adaptive` at several ratios, all until the same number of queries is spent.
+`queries=adaptive` at several ratios, all until the same number of queries is spent (points
+for 300 iterations at most, in which the smallest numbers spend less).
 
 * judge, judge_adam: a critic that does not learn, f(x) = |x - goal|^2 / 2 with normal noise
   of standard deviation 1 on every score, pulls 16 copies of a vector of 16 elements from a
@@ -19,7 +20,8 @@ Trains with scores only and K random directions, with every fixed K of a sweep a
 An error is the mean of several measurements running: one by luck is no quality. The levels
 to be reached follow from the fixed numbers alone: where the third best, the second best and
 the best of them are when the queries are spent (medians over seeds). For each plan: the
-queries, in thousands, until an error was there; median over seeds, least and most.
+queries, in thousands, until an error was there; median over seeds, least and most. In the
+games the warm-up is 50 iterations, and with the judge, who has nothing to learn, none.
 """
 
 import argparse

@@ -5,11 +5,10 @@
 Trains, with the commands that are printed, runs that collapse (`experiment=collapse`, and
 a variant in which the generator is the one that learns too fast), runs that are lost (reals
 beyond the range of a generator that ends in tanh, so that the discriminator is always right
-and nothing that it teaches helps) and healthy ones: the
-ring with exact gradients, the ring with scores only, and the digits. The alarm measures
-twice as often as by default and starts earlier, so that short runs give it every chance
-to be wrong. For each run: the alarm, if there was one, and the extremes of its signs
-after the warm-up.
+and nothing that it teaches helps) and healthy ones: the ring with exact gradients, the ring
+with scores only, and the digits. The alarm measures twice as often as by default and starts
+earlier, so that short runs give it every chance to be wrong. For each run: the alarm, if
+there was one, and the extremes of its signs after the warm-up.
 """
 
 import argparse
@@ -61,16 +60,12 @@ def runs() -> dict[str, tuple[bool, tuple[str, ...]]]:
     }
     scores = "bridge=finite_difference"
     healthy = {f"ring, seed {s}": (False, (*RING, f"seed={s}")) for s in (1, 2, 3)}
-    return (
-        collapsing
-        | lost
-        | {
-            **healthy,
-            "scores only, ring": (False, (*RING, scores, "seed=4")),
-            "digits": (False, DIGITS),
-            "scores only, digits": (False, (*DIGITS, scores)),
-        }
-    )
+    healthy |= {
+        "scores only, ring": (False, (*RING, scores, "seed=4")),
+        "digits": (False, DIGITS),
+        "scores only, digits": (False, (*DIGITS, scores)),
+    }
+    return collapsing | lost | healthy
 
 
 def train(overrides: tuple[str, ...], folder: Path) -> dict:

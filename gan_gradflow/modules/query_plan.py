@@ -35,8 +35,8 @@ without bias for every critic and every K. Running means of s and of v decide on
   stays as s falls: scores that are noisy themselves. The finite differences of a smooth
   critic are noisy in proportion to its slope: v falls with s, and one K keeps the ratio.
 * **Slow to rise.** A signal below what it can be told from asks for every draw there is;
-  so K rises by a quarter at a time at most, and not before the critic has learned what to
-  tell, in the first iterations.
+  so K rises by a quarter or by `smallest` at a time, whichever is more, and not before the
+  critic has learned what to tell, in the first iterations.
 * The *inner product test* (Bollapragada, Byrd and Nocedal, SIAM J. Optim. 28, 2018) would
   ask for the noise along E G only, for fewer draws. Adam divides each element by its own
   size, so what is orthogonal to E G shortens the step along it; hence the norm test.
@@ -55,7 +55,7 @@ from gan_gradflow.critic import Critic
 from gan_gradflow.processes import ALONE, Processes
 from gan_gradflow.types import Emission
 
-_RISE = 4  # a quarter more at a time
+_RISE = 4  # a quarter more at a time, or one step
 
 
 class QueryPlan(nn.Module, ABC):

@@ -89,7 +89,7 @@ def test_the_draws_are_those_that_the_norm_test_asks_for() -> None:
         assert plan._wanted() == draws
 
 
-def test_draws_rise_by_a_quarter_at_most_and_fall_at_once() -> None:
+def test_draws_rise_by_a_step_or_a_quarter_and_fall_at_once() -> None:
     plan = make_plan(smallest=4, largest=64, decay=0.0)
     plan.noise.fill_(1.0)  # and no signal
     seen = []
