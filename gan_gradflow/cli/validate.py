@@ -91,9 +91,9 @@ def _check_signature(path: str, node: dict[str, Any]) -> None:
         if key in _HYDRA_KEYS:
             continue
         if key not in parameters:
-            raise ConfigError(
+            raise ConfigError(  # a typing mistake, or an experiment's, for another class
                 f"there is no key {path}.{key}: {target.__name__} does not take it; "
-                f"{nearest(key, parameters)}"
+                f"{nearest(key, parameters)}; '~{path}.{key}' leaves it out"
             )
         node[key] = _typed(f"{path}.{key}", value, hints.get(key, object))
     given = node.keys()

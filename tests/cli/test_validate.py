@@ -26,3 +26,8 @@ def test_whole_numbers_stay_whole_where_they_are_asked_for() -> None:
 def test_a_list_of_the_wrong_kind_is_named(betas) -> None:
     with pytest.raises(ConfigError, match=r"adam\.betas is"):
         adam(betas=betas)
+
+
+def test_what_a_class_does_not_take_is_named_with_the_way_out() -> None:
+    with pytest.raises(ConfigError, match=r"no key adam\.gamma.*'~adam\.gamma'"):
+        adam(gamma=1.0)
