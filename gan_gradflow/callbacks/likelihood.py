@@ -31,7 +31,7 @@ class Likelihood(L.Callback):
             weights drawn anew.
 
     Raises:
-        ValueError: a number is out of range, or the checkpoint cannot be read.
+        ValueError: a number is out of range.
 
     Attributes:
         latest: the last negative log-likelihood of held-out reals per element, in nats.
@@ -59,29 +59,32 @@ class Likelihood(L.Callback):
         self.every_n_iterations = every_n_iterations
         self.seed = seed
         self.start = start
-        self._weights = None if start is None else _network_of(start)
+        self._weights: dict[str, torch.Tensor] | None = None
         self.pretrained = self.latest = float("nan")
 
     def check(self, generator: GeneratorModule) -> None:
-        """Whether the checkpoint to start from fits, before anything runs.
+        """Read the checkpoint to start from, before anything runs.
 
         Raises:
-            ValueError: its generator is another than this one.
+            ValueError: it cannot be read, or its generator is another than this one.
         """
-        if self._weights is None:
+        if self.start is None:
             return
+        self._weights = _network_of(self.start)
         wanted = {k: list(v.shape) for k, v in generator.network.state_dict().items()}
         found = {k: list(v.shape) for k, v in self._weights.items()}
         if found != wanted:
             name = min(k for k in {**found, **wanted} if found.get(k) != wanted.get(k))
             raise ValueError(
-                f"start: the generator of {self.start} is another than this run's: its "
+                f"the generator of {self.start} is another than this run's: its "
                 f"{name} is {found.get(name)}, and here {wanted.get(name)}"
             )
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pre-train, unless the run goes on from a checkpoint."""
         if trainer.global_step == 0:
+            if self._weights is None:
+                self.check(pl_module.generator)
             if self._weights is not None:
                 pl_module.generator.network.load_state_dict(self._weights)
             self._pretrain(pl_module, trainer.datamodule.train_reals)
@@ -121,7 +124,9 @@ def _network_of(checkpoint: str) -> dict[str, torch.Tensor]:
     """The raw weights of a checkpoint's generator."""
     prefix = "generator.network."
     weights = read_checkpoint(checkpoint)["state_dict"]
-    return {k.removeprefix(prefix): v for k, v in weights.items() if prefix in k}
+    return {
+        k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)
+    }
 
 
 def _nll(pl_module: L.LightningModule, reals: torch.Tensor) -> torch.Tensor:

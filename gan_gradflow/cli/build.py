@@ -135,9 +135,16 @@ def know_classes(module: AdversarialModule, datamodule: L.LightningDataModule) -
 def build_callbacks(
     config: dict[str, Any],
     datamodule: L.LightningDataModule,
-    module: AdversarialModule,
+    begins: AdversarialModule | None,
 ) -> list[L.Callback]:
-    """Every callback that is configured; a null one is left out."""
+    """Every callback that is configured; a null one is left out.
+
+    Args:
+        config: the configuration of the run.
+        datamodule: its data.
+        begins: the module, if the run begins; None if it goes on, and what it began from
+            need not be there any more.
+    """
     callbacks = config["callbacks"] or {}
     built = [
         build(callbacks, name, f"callbacks.{name}")
@@ -150,11 +157,11 @@ def build_callbacks(
                 callback.prepare(datamodule)
             except ValueError as error:
                 raise ConfigError(f"metrics: {error}") from error
-        if isinstance(callback, Likelihood):
+        if isinstance(callback, Likelihood) and begins is not None:
             try:
-                callback.check(module.generator)
+                callback.check(begins.generator)
             except ValueError as error:
-                raise ConfigError(f"callbacks.likelihood.{error}") from error
+                raise ConfigError(f"callbacks.likelihood.start: {error}") from error
     return built
 
 

@@ -140,7 +140,7 @@ def train(
     datamodule = build.build_datamodule(config)
     module = build.build_module(config)
     build.know_classes(module, datamodule)
-    callbacks = build.build_callbacks(config, datamodule, module)
+    callbacks = build.build_callbacks(config, datamodule, None if going_on else module)
     first = 0 if going_on is None else going_on.iteration
     trainer = build.build_trainer(config, callbacks, first)
     if rank == 0:
