@@ -80,8 +80,9 @@ class Likelihood(L.Callback):
                 f"{name} is {found.get(name)}, and here {wanted.get(name)}"
             )
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pre-train, unless the run goes on from a checkpoint."""
+        # Not when the fit starts: the iteration of a checkpoint is not known yet.
         if trainer.global_step == 0:
             if self._weights is None:
                 self.check(pl_module.generator)

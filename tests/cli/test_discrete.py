@@ -106,6 +106,10 @@ def test_several_games_begin_from_one_pre_training(cli, tmp_path) -> None:
     result = cli("train", *TOKENS, *other, "generator.hidden=8", "run_name=small")
     assert result.code == 2
     assert "cell.bias_hh_l0 is [128], and here [32]" in result.err
+    Path(start).unlink()  # a run that goes on does not need it
+    going_on = (f"resume={tmp_path}/outputs/other", "max_iterations=2")
+    result = cli("train", *going_on)
+    assert result.code == 0, result.err
 
 
 def test_tokens_without_a_lexicon_are_written_as_numbers(cli, tmp_path) -> None:
