@@ -43,13 +43,7 @@ class AdversarialModule(Round):
     `trainer.global_step` counts iterations.
 
     Args:
-        generator: the player that emits, with the bridge that its emission crosses.
-        discriminator: the player that scores.
-        n_critic: discriminator updates for each generator update.
-        seed: what every latent and every draw follows from.
-        access: what the bridge is granted of the discriminator; None grants the least
-            that it needs.
-        budget: the largest number of critic queries of the run; None for no limit.
+        generator, discriminator, n_critic, seed, access, budget: those of `Round`.
         chunk_size: the most samples that the critic scores at once; None for all, "auto"
             for the fastest of a few, measured before the first iteration.
         on_nonfinite: what a NaN or infinite loss, score or gradient does: stop the run,
