@@ -88,7 +88,7 @@ def own_steps(
 
 def without_trainer(module: AdversarialModule) -> AdversarialModule:
     """The module, whose backward passes now need no trainer."""
-    module.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
+    module.manual_backward = lambda loss, **to: loss.backward(**to)  # type: ignore[method-assign]
     return module
 
 
