@@ -18,7 +18,7 @@ from gan_gradflow.modules.nonfinite import NonFiniteError
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class GracefulStop(L.Callback):
@@ -95,7 +95,7 @@ class GracefulStop(L.Callback):
     def _take_over(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # only the main thread may
-        for number in _SIGNALS:
+        for number in SIGNALS:
             handler = signal.signal(number, self._set_flag)
             self._previous.setdefault(number, handler)
 

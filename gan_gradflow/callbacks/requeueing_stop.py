@@ -14,7 +14,7 @@ import time
 
 import lightning as L
 
-from gan_gradflow.callbacks.graceful_stop import GracefulStop
+from gan_gradflow.callbacks.graceful_stop import SIGNALS, GracefulStop
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,16 @@ def _job() -> str | None:
 
 def _requeue(job: str) -> bool:
     log.info("requeueing job %s", job)
-    done = subprocess.run(
-        ["scontrol", "requeue", job], capture_output=True, text=True, check=False
-    )
+    # SLURM signals every process of a job, some of them twice: without this the command
+    # may be ended by what it was started for. What is blocked here, a child inherits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        done = subprocess.run(
+            ["scontrol", "requeue", job], capture_output=True, text=True, check=False
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if done.returncode:
-        log.error("the job cannot be requeued: %s", done.stderr.strip())
+        reason = done.stderr.strip() or f"scontrol ended with {done.returncode}"
+        log.error("the job cannot be requeued: %s", reason)
     return done.returncode == 0
