@@ -95,7 +95,9 @@ def test_a_preempted_job_on_two_nodes_finishes_in_its_folder(cluster, tmp_path) 
     cluster.wait(
         lambda: cluster.job(number)["JobState"] == "PENDING", "requeued job", PATIENCE
     )
-    cluster.call("scontrol", "update", f"JobId={number}", "StartTime=now")
+    # SLURM itself waits two minutes. A job that starts again in the second in which it
+    # was killed is taken for killed: credentials are revoked by whole seconds.
+    cluster.call("scontrol", "update", f"JobId={number}", "StartTime=now+3seconds")
     printed, _ = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, printed
     log = logged(folder)
