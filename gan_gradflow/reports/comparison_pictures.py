@@ -34,7 +34,7 @@ def draw_curves(path: Path, comparison: Comparison, figure: str) -> Path:
         axes.grid(alpha=0.3)
     panels[1].set_xscale("log")
     panels[1].xaxis.set_minor_formatter(NullFormatter())
-    if all(p.figures.get(figure, 1) > 0 for run in comparison.runs for p in run.points):
+    if spans_much(comparison, figure):
         panels[0].set_yscale("log")
     panels[0].set_ylabel(figure.replace("_", " "))
     handles, labels = panels[0].get_legend_handles_labels()
@@ -75,6 +75,17 @@ def draw_samples(path: Path, comparison: Comparison) -> Path | None:
         axes.set_title(name, fontsize=10)
     drawing.savefig(path, dpi=110)
     return path
+
+
+def spans_much(comparison: Comparison, figure: str) -> bool:
+    """Whether a positive figure is more than three times as large at times; no share is."""
+    values = [
+        point.figures[figure]
+        for run in comparison.runs
+        for point in run.points
+        if figure in point.figures
+    ]
+    return min(values, default=0) > 0 and max(values) > max(1, 3 * min(values))
 
 
 def _draw_label(

@@ -9,6 +9,7 @@ from PIL import Image
 
 from gan_gradflow.reports.comparison import Comparison
 from gan_gradflow.reports.comparison_page import final_table, write_report
+from gan_gradflow.reports.comparison_pictures import spans_much
 from gan_gradflow.reports.runs import read_run
 
 
@@ -76,3 +77,15 @@ def test_runs_that_drew_nothing_have_no_samples(tmp_path) -> None:
     ].read_text()
     assert "Samples" not in page
     assert not (tmp_path / "out" / "samples.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("figures", "logarithmic"),
+    [((400.0, 100.0), True), ((110.0, 100.0), False), ((1.0, 0.1), False)],
+)
+def test_only_what_spans_much_gets_a_logarithmic_axis(
+    tmp_path, figures, logarithmic
+) -> None:
+    leave_run(tmp_path / "a", distances=figures)
+    runs = Comparison([read_run(tmp_path / "a")])
+    assert spans_much(runs, "distance") == logarithmic
