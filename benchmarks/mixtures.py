@@ -2,14 +2,16 @@
 
     python benchmarks/mixtures.py                               # the whole table, 10 seeds
     python benchmarks/mixtures.py --data ring --bridges exact --seeds 3
-    python benchmarks/mixtures.py --report                      # what is finished so far
+    python benchmarks/mixtures.py --report                      # what is recorded so far
 
 Ring: 8 Gaussians on a circle of radius 1, sigma .01. Grid: {-4, -2, 0, 2, 4}^2, sigma .05.
 2500 samples of the averaged generator: modes with a fake of high quality (within 3 sigma),
 share of high quality, KL divergence of the modes' shares from uniform. Every run is
 `gan-gradflow train experiment=ring` (or grid) with the overrides below, at most 20 000
-iterations of batch 100, and leaves its folder in `--folder`; a run that is finished is not
-repeated, and one that was interrupted is resumed.
+iterations of batch 100, and leaves its folder in `--folder`, where one that was interrupted
+is resumed. A hundred and sixty runs take more than a day of a processor, so each leaves a
+line in `mixtures.jsonl`, beside this file, and a run that has its line is not repeated:
+the table grows from one day to the next. To run it all again, give another `--record`.
 
 Bridges with scores only take 8 queries per sample or fewer. Their steps follow the data's
 sigma: a difference longer than a mode is narrow sees its neighbourhood, not its slope.
@@ -27,6 +29,7 @@ from rich.table import Table
 
 TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 SIGMA = {"ring": 0.01, "grid": 0.02}  # of the score function, and the differences' step
+RECORD = Path(__file__).with_suffix(".jsonl")
 FIGURES = ("modes", "high_quality", "reverse_kl")
 
 
@@ -58,25 +61,35 @@ BRIDGES = (
 )
 
 
-def run(folder: Path, data: str, bridge: str, seed: int, iterations: int) -> None:
-    """Train unless that has been done, from where it was interrupted."""
+def run(folder: Path, data: str, bridge: str, seed: int, iterations: int) -> dict:
+    """Train unless that has been done, from where it was interrupted; what came out."""
     place = folder / f"{data}_{bridge}_{seed}"
-    if finished(place):
-        return
-    command = [sys.executable, str(TRAIN)]
-    if (place / "checkpoints" / "last.ckpt").exists():
-        command += [f"resume={place}"]
-    else:
-        command += [f"experiment={data}", f"seed={seed}", f"hydra.run.dir={place}"]
-        command += [f"max_iterations={iterations}", *overrides(data, bridge)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    if not finished(place):
+        command = [sys.executable, str(TRAIN)]
+        if (place / "checkpoints" / "last.ckpt").exists():
+            command += [f"resume={place}"]
+        else:
+            command += [f"experiment={data}", f"seed={seed}", f"hydra.run.dir={place}"]
+            command += [f"max_iterations={iterations}", *overrides(data, bridge)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return recorded(data, bridge, seed, finished(place))
 
 
-def finished(place: Path) -> dict | None:
-    """The summary of a run that came to its end."""
+def finished(place: Path) -> dict:
+    """The summary of a run that came to its end; empty for one that did not."""
     path = place / "summary.json"
     summary = json.loads(path.read_text()) if path.exists() else {"finished": False}
-    return summary if summary["finished"] else None
+    return summary if summary["finished"] else {}
+
+
+def recorded(data: str, bridge: str, seed: int, summary: dict) -> dict:
+    """What the record keeps of a run."""
+    kept = {"data": data, "bridge": bridge, "seed": seed}
+    kept["iterations"] = summary["iterations"]
+    kept |= {name: summary["quality"][name] for name in FIGURES}
+    kept["floor"] = {name: summary["floor"][name] for name in FIGURES}
+    kept["queries_per_sample"] = summary["queries"] / (100 * summary["iterations"])
+    return kept | {"seconds": summary["seconds"], **summary["machine"]}
 
 
 def spread(numbers: list[float], digits: int) -> str:
@@ -87,25 +100,24 @@ def spread(numbers: list[float], digits: int) -> str:
     return f"{mean(numbers):.{digits}f} ± {error:.{digits}f}"
 
 
-def report(folder: Path, data: str, bridges: list[str], seeds: int) -> Table:
+def report(data: str, bridges: list[str], runs: list[dict]) -> Table:
     """A row for each bridge of which a seed is finished."""
     columns = ("bridge", "seeds", *FIGURES, "queries per sample", "minutes")
     table = Table(*columns, title=data)
     for bridge in bridges:
-        places = [folder / f"{data}_{bridge}_{seed + 1}" for seed in range(seeds)]
-        done = [summary for place in places if (summary := finished(place))]
+        done = [run for run in runs if (run["data"], run["bridge"]) == (data, bridge)]
         if not done:
             continue
         figures = [
-            spread([s["quality"][name] for s in done], digits)
+            spread([run[name] for run in done], digits)
             for name, digits in zip(FIGURES, (1, 4, 4), strict=True)
         ]
-        queries = done[0]["queries"] / (100 * done[0]["iterations"])
-        minutes = spread([s["seconds"] / 60 for s in done], 1)
-        table.add_row(bridge, str(len(done)), *figures, f"{queries:.0f}", minutes)
-    floor = next((s for p in folder.glob(f"{data}_*") if (s := finished(p))), None)
+        queries = f"{done[0]['queries_per_sample']:.0f}"
+        minutes = spread([run["seconds"] / 60 for run in done], 1)
+        table.add_row(bridge, str(len(done)), *figures, queries, minutes)
+    floor = next((run["floor"] for run in runs if run["data"] == data), None)
     if floor:
-        perfect = [f"{floor['floor'][name]:.4f}" for name in FIGURES]
+        perfect = [f"{floor[name]:.4f}" for name in FIGURES]
         table.add_row("a perfect sampler", "", *perfect, "", "")
     return table
 
@@ -117,15 +129,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--iterations", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, default=Path("outputs/mixtures"))
+    parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args()
-    folder = options.folder.resolve()
-    for seed in range(0 if options.report else options.seeds):
-        for data in options.data:
-            for bridge in options.bridges:
-                run(folder, data, bridge, seed + 1, options.iterations)
+    wanted = [
+        (data, bridge, seed + 1, options.iterations)
+        for seed in range(options.seeds)
+        for data in options.data
+        for bridge in options.bridges
+    ]
+    for data, bridge, seed, iterations in [] if options.report else wanted:
+        if (data, bridge, seed, iterations) not in [which(r) for r in read(options)]:
+            done = run(options.folder.resolve(), data, bridge, seed, iterations)
+            with options.record.open("a") as record:
+                record.write(json.dumps(done) + "\n")
+    runs = [done for done in read(options) if which(done) in wanted]
     for data in options.data:
-        Console().print(report(folder, data, options.bridges, options.seeds))
+        Console().print(report(data, options.bridges, runs))
+
+
+def which(run: dict) -> tuple[str, str, int, int]:
+    """What tells a run from the others."""
+    return run["data"], run["bridge"], run["seed"], run["iterations"]
+
+
+def read(options: argparse.Namespace) -> list[dict]:
+    """The lines of the record."""
+    path = options.record
+    return [json.loads(line) for line in path.open()] if path.exists() else []
 
 
 if __name__ == "__main__":
