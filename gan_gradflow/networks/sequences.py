@@ -46,13 +46,13 @@ class AutoregressiveLSTM(AutoregressiveNetwork):
         self.to_logits = nn.Linear(hidden, vocabulary)
         self.start = nn.Parameter(torch.zeros(hidden))
 
-    def logits(
+    def features(
         self, tokens: Int[Tensor, "n length"], start: Float[Tensor, "n hidden"]
-    ) -> Float[Tensor, "n length vocabulary"]:
-        """The logits of every token of given sequences."""
+    ) -> Float[Tensor, "n length hidden"]:
+        """What the LSTM makes of all tokens before each one."""
         first = torch.full_like(tokens[:, :1], self.vocabulary)
         before = self.embedding(torch.cat([first, tokens[:, :-1]], 1))
-        return self.to_logits(self.cell(before, _states(start))[0])
+        return self.cell(before, _states(start))[0]
 
     def draw(self, start: Float[Tensor, "n hidden"]) -> Int[Tensor, "n length"]:
         """Sequences, token by token."""
@@ -61,7 +61,7 @@ class AutoregressiveLSTM(AutoregressiveNetwork):
         drawn = []
         for _ in range(self.length):
             output, states = self.cell(self.embedding(last), states)
-            last = self.to_logits(output[:, 0]).softmax(-1).multinomial(1)
+            last = self.chosen(self.to_logits(output[:, 0]))
             drawn.append(last)
         return torch.cat(drawn, 1)
 

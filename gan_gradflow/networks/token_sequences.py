@@ -3,7 +3,9 @@
     p(x_1 .. x_L) = prod_t softmax(logits(x_1 .. x_{t-1}))[x_t]
 
 Drawing takes L steps without a graph; the log-probability of what was drawn takes one
-pass, with the graph on the logits.
+pass, with the graph on the features that the logits are linear in. With a large vocabulary
+the logits are too many to keep: they are made a piece at a time, and again in backward,
+which is faster than to fetch them from memory.
 """
 
 from abc import ABC, abstractmethod
@@ -13,8 +15,11 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
+from torch.utils.checkpoint import checkpoint
 
 from gan_gradflow.networks.layers import require_positive
+
+_PIECE = 2**19  # logits
 
 
 class TokenSequences(Distribution):
@@ -70,16 +75,29 @@ class TokenSequences(Distribution):
         """
         tokens = self.network.checked(value)
         start = self.start.expand(*tokens.shape[:-1], -1)
-        logits = self.network.logits(tokens.flatten(0, -2), start.flatten(0, -2))
-        chosen = logits.log_softmax(-1).gather(-1, tokens.flatten(0, -2).unsqueeze(-1))
-        return chosen.squeeze(-1).reshape(tokens.shape)
+        features = self.network.features(tokens.flatten(0, -2), start.flatten(0, -2))
+        size = max(1, _PIECE // self.network.vocabulary)
+        pieces = zip(
+            features.flatten(0, 1).split(size), tokens.flatten().split(size), strict=True
+        )
+        found = [self._of_piece(*piece) for piece in pieces]
+        return torch.cat(found).reshape(tokens.shape)
+
+    def _of_piece(
+        self, features: Float[Tensor, "n width"], tokens: Int[Tensor, " n"]
+    ) -> Float[Tensor, " n"]:
+        def log_probs(features: Tensor) -> Tensor:
+            logs = self.network.to_logits(features).log_softmax(-1)
+            return logs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+
+        return checkpoint(log_probs, features, use_reentrant=False)  # type: ignore[no-any-return]
 
 
 class AutoregressiveNetwork(nn.Module, ABC):
     """A generator of token sequences; latents only say how many.
 
-    A subclass supplies the logits, a way to draw, and `start`: the parameter that the
-    first token follows from.
+    A subclass supplies the features of each token, `to_logits`, which maps them to the
+    logits, a way to draw, and `start`: the parameter that the first token follows from.
 
     Args:
         latent_dim: length of a latent, of which nothing is used.
@@ -91,6 +109,7 @@ class AutoregressiveNetwork(nn.Module, ABC):
     """
 
     start: nn.Parameter
+    to_logits: nn.Linear
 
     def __init__(
         self, latent_dim: int, vocabulary: int, event_shape: Sequence[int]
@@ -117,14 +136,25 @@ class AutoregressiveNetwork(nn.Module, ABC):
         return TokenSequences(self, self.start.expand(len(latents), -1))
 
     @abstractmethod
-    def logits(
+    def features(
         self, tokens: Int[Tensor, "n length"], start: Float[Tensor, "n width"]
-    ) -> Float[Tensor, "n length vocabulary"]:
-        """The logits of every token of given sequences."""
+    ) -> Float[Tensor, "n length features"]:
+        """What the logits of every token of given sequences are linear in."""
 
     @abstractmethod
     def draw(self, start: Float[Tensor, "n width"]) -> Int[Tensor, "n length"]:
         """Sequences, token by token."""
+
+    @staticmethod
+    def chosen(logits: Float[Tensor, "n vocabulary"]) -> Int[Tensor, "n 1"]:
+        """A token drawn from each row, by one uniform number u in (0, 1].
+
+        The first whose cumulative chance is at least u: never one without a chance.
+        `multinomial` needs a number for each token, and at 5000 ten times as long.
+        """
+        cumulative = logits.softmax(-1).cumsum(-1)
+        total = cumulative[:, -1:]
+        return torch.searchsorted(cumulative, (1 - torch.rand_like(total)) * total)
 
     def checked(self, value: Shaped[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """Tokens as integers.

@@ -63,28 +63,27 @@ class AutoregressiveTransformer(AutoregressiveNetwork):
         self.to_logits = nn.Linear(width, vocabulary)
         self.start = nn.Parameter(torch.zeros(width))
 
-    def logits(
+    def features(
         self, tokens: Int[Tensor, "n length"], start: Float[Tensor, "n width"]
-    ) -> Float[Tensor, "n length vocabulary"]:
-        """The logits of every token of given sequences."""
-        return self._next_logits(tokens[:, :-1], start)
+    ) -> Float[Tensor, "n length width"]:
+        """What the encoder makes of all tokens before each one."""
+        return self._encoded(tokens[:, :-1], start)
 
     def draw(self, start: Float[Tensor, "n width"]) -> Int[Tensor, "n length"]:
         """Sequences, token by token."""
         drawn = torch.empty(len(start), 0, dtype=torch.long, device=start.device)
         for _ in range(self.length):
-            chances = self._next_logits(drawn, start)[:, -1].softmax(-1)
-            drawn = torch.cat([drawn, chances.multinomial(1)], 1)
+            last = self.chosen(self.to_logits(self._encoded(drawn, start)[:, -1]))
+            drawn = torch.cat([drawn, last], 1)
         return drawn
 
-    def _next_logits(
+    def _encoded(
         self, tokens: Int[Tensor, "n t"], start: Float[Tensor, "n width"]
-    ) -> Float[Tensor, "n next vocabulary"]:
-        """The logits of the first token, and of the one after each of these."""
+    ) -> Float[Tensor, "n next width"]:
+        """The features of the first token, and of the one after each of these."""
         before = torch.cat([start.unsqueeze(1), self.embedding(tokens)], 1)
         length = before.shape[1]
         mask = nn.Transformer.generate_square_subsequent_mask(
             length, device=before.device, dtype=before.dtype
         )
-        seen = self.encoder(before + self.positions[:length], mask, is_causal=True)
-        return self.to_logits(seen)
+        return self.encoder(before + self.positions[:length], mask, is_causal=True)
