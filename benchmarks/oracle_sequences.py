@@ -1,14 +1,15 @@
 """Adversarial training of a token LSTM after maximum likelihood, judged by the oracle.
 
     python benchmarks/oracle_sequences.py --vocabulary 50 --length 10
-    python benchmarks/oracle_sequences.py --vocabulary 5000 --length 20 --iterations 1000
+    python benchmarks/oracle_sequences.py --folder outputs/oracle --only every
 
 The task of SeqGAN (Yu et al., AAAI 2017): 10 000 sequences of an LSTM with standard normal
 weights. Reported for each seed, in nats for a token: what the oracle thinks of generated
 sequences after pre-training and after the game, and what the generator thinks of held-out
 ones; and self-BLEU, that of the reals first. A fall of the first at a rise of the second is
-no success, nor is a self-BLEU above that of the reals. Every game of a seed begins from the
-same pre-training.
+no success, nor is a self-BLEU above that of the reals. Nor is what dividing the logits by a
+temperature would do, for which no critic is needed: that is reported, too. Every game of a
+seed begins from the same pre-training, which is looked for in the folder first.
 """
 
 import argparse
@@ -17,9 +18,10 @@ from pathlib import Path
 
 import torch
 from runs import listed, train
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 
 from gan_gradflow.cli.sample import load_generator
+from gan_gradflow.datamodules.seeding import seed_for
 from gan_gradflow.metrics.self_bleu import self_bleu
 from gan_gradflow.networks.sequences import LSTMOracle
 
@@ -27,8 +29,13 @@ GAMES = {
     "score_function, one score": (),
     "reward_to_go, a score for each position": (
         "bridge=reward_to_go",
-        "bridge.num_draws=8",
         "discriminator=recurrent_sequence",
+        "optimizer.generator.lr=0.003",
+        "optimizer.discriminator.lr=0.005",
+        "schedule@schedule.generator=linear",  # the critic has to know something first
+        "schedule.generator.start_factor=0.01",
+        "schedule.generator.end_factor=1",
+        "schedule.generator.total_iters=30",
     ),
 }
 
@@ -36,24 +43,34 @@ GAMES = {
 Stage = tuple[float, float, float]
 
 
-def judged(run: Path, oracle: LSTMOracle) -> Stage:
+@torch.no_grad()
+def judged(
+    run: Path, oracle: LSTMOracle, held_out: Tensor, temperature: float = 1.0
+) -> Stage:
     """The oracle's view of 10 000 sequences, the nll of reals, and self-BLEU of 2000."""
     generator = load_generator(str(run / "checkpoints/last.ckpt"), [])
+    network = generator.averaged.module
+    for weights in network.to_logits.parameters():
+        weights /= temperature
     torch.manual_seed(0)
     tokens = generator.sample(torch.zeros(10_000, 1), averaged=True).long()
-    events = EventAccumulator(str(run / "tensorboard")).Reload()
-    reals = [event.value for event in events.Scalars("quality/reals_nll")]
-    return oracle.token_nll(tokens), reals[-1], self_bleu(tokens[:2000].tolist())
+    of_reals = network(torch.zeros(len(held_out), 1)).token_log_prob(held_out)
+    nll = -of_reals.mean().item()
+    return oracle.token_nll(tokens), nll, self_bleu(tokens[:2000].tolist())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--vocabulary", type=int, default=50)
-    parser.add_argument("--length", type=int, default=10)
+    parser.add_argument("--vocabulary", type=int, default=5000)
+    parser.add_argument("--length", type=int, default=20)
     parser.add_argument("--pretraining", type=int, default=4000)
-    parser.add_argument("--iterations", type=int, default=300)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--iterations", type=int, nargs="+", default=[300])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--only", default="", help="games whose name contains this")
+    parser.add_argument("--temperatures", type=float, nargs="*", default=[0.9, 0.8])
+    parser.add_argument(
+        "--folder", default="", help="where the runs are kept, if at all"
+    )
     options = parser.parse_args()
     oracle = LSTMOracle(options.vocabulary, [options.length], 32, 32, 0)
     reals = oracle.sequences(2000, 0)
@@ -67,30 +84,46 @@ def main() -> None:
     before = (
         f"callbacks.likelihood.iterations={options.pretraining}",
         "max_iterations=1",
+        "n_critic=1",
         "optimizer.generator.lr=0",  # the game leaves the pre-trained as they are
         "trainer.log_every_n_steps=1",
     )
+    kind = f"{options.vocabulary}-{options.length}-{options.pretraining}"
     stages: dict[str, list[Stage]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
         for seed in options.seeds:
             common = (*settings, f"seed={seed}")
-            start = train(Path(folder), f"start-{seed}", *common, *before)
-            stages.setdefault("pre-trained", []).append(judged(start, oracle))
+            held_out = oracle.sequences(1000, seed_for(seed, "held out"))
+            name = f"start-{kind}-{seed}"
+            start = folder / "outputs" / name
+            if not (start / "summary.json").exists():
+                train(folder, name, *common, *before)
+
+            def keep(name: str, seed: int, stage: Stage) -> None:
+                stages.setdefault(name, []).append(stage)
+                print(f"seed {seed}, {name}: {stage}", flush=True)
+
+            keep("pre-trained", seed, judged(start, oracle, held_out))
+            for heat in options.temperatures:
+                stage = judged(start, oracle, held_out, heat)
+                keep(f"pre-trained, temperature {heat}", seed, stage)
             for number, (name, game) in enumerate(GAMES.items()):
                 if options.only not in name:
                     continue
-                run = train(
-                    Path(folder),
-                    f"run-{number}-{seed}",
+                run = f"run-{kind}-{number}-{seed}"
+                begin = (
                     *(*common, *game),
                     f"callbacks.likelihood.start={start}/checkpoints/last.ckpt",
                     "callbacks.likelihood.iterations=0",
-                    f"max_iterations={options.iterations}",
-                    f"callbacks.quality.every_n_iterations={options.iterations}",
+                    f"callbacks.quality.every_n_iterations={options.iterations[-1]}",
                 )
-                stages.setdefault(name, []).append(judged(run, oracle))
-                for stage in ("pre-trained", name):
-                    print(f"seed {seed}, {stage}: {stages[stage][-1]}", flush=True)
+                for iterations in options.iterations:
+                    played = train(folder, run, *begin, f"max_iterations={iterations}")
+                    stage = judged(played, oracle, held_out)
+                    keep(f"{name}, {iterations} iterations", seed, stage)
+                    begin = (f"resume={played}",)
     head = "oracle nll, each seed | mean | nll of reals | mean | self-BLEU | mean"
     print(f"| training | {head} |\n| --- {'| --- ' * 6}|")
     for name, found in stages.items():
