@@ -78,7 +78,9 @@ class TokenSequences(Distribution):
         features = self.network.features(tokens.flatten(0, -2), start.flatten(0, -2))
         size = max(1, _PIECE // self.network.vocabulary)
         pieces = zip(
-            features.flatten(0, 1).split(size), tokens.flatten().split(size), strict=True
+            features.flatten(0, 1).split(size),
+            tokens.flatten().split(size),
+            strict=True,
         )
         found = [self._of_piece(*piece) for piece in pieces]
         return torch.cat(found).reshape(tokens.shape)
@@ -90,7 +92,10 @@ class TokenSequences(Distribution):
             logs = self.network.to_logits(features).log_softmax(-1)
             return logs.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
 
-        return checkpoint(log_probs, features, use_reentrant=False)  # type: ignore[no-any-return]
+        found: Tensor = checkpoint(
+            log_probs, features, use_reentrant=False, preserve_rng_state=False
+        )
+        return found
 
 
 class AutoregressiveNetwork(nn.Module, ABC):

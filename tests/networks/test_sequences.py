@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 
+from gan_gradflow.networks import token_sequences
 from gan_gradflow.networks.sequence_discriminators import (
     ConvolutionalSequenceDiscriminator,
     RecurrentSequenceDiscriminator,
@@ -48,6 +49,26 @@ def test_draws_carry_no_graph_and_their_chances_do(network):
     assert not drawn.requires_grad
     emission.log_prob(drawn).sum().backward()
     assert all(p.grad is not None for p in network.parameters())
+
+
+def test_chances_and_their_gradients_are_the_same_in_pieces(network, monkeypatch):
+    def slopes():
+        log_prob = network(torch.zeros(1, 1)).log_prob(EVERY[:, None])
+        weights = torch.linspace(-1, 2, len(EVERY)).double()
+        loss = (weights * log_prob[:, 0]).sum()
+        return [log_prob, *torch.autograd.grad(loss, list(network.parameters()))]
+
+    whole = slopes()
+    monkeypatch.setattr(token_sequences, "_PIECE", 12)  # four tokens of eighteen
+    torch.testing.assert_close(slopes(), whole)
+
+
+def test_a_token_without_a_chance_is_never_drawn(network):
+    logits = torch.tensor([-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf])
+    drawn = network.chosen(logits.expand(20_000, -1))
+    assert set(drawn.flatten().tolist()) == {1, 3}
+    seen = (drawn == 3).double().mean().item()
+    assert seen == pytest.approx(torch.tensor(1.0).sigmoid().item(), abs=0.015)
 
 
 def test_a_token_before_changes_what_comes_after_and_not_the_reverse(network):
