@@ -155,7 +155,7 @@ class AutoregressiveNetwork(nn.Module, ABC):
         """A token drawn from each row, by one uniform number u in (0, 1].
 
         The first whose cumulative chance is at least u: never one without a chance.
-        `multinomial` needs a number for each token, and at 5000 ten times as long.
+        `multinomial` would draw a number for every token of the vocabulary.
         """
         cumulative = logits.softmax(-1).cumsum(-1)
         total = cumulative[:, -1:]
