@@ -386,6 +386,11 @@ CATALOGUE: dict[str, Entry] = {
         "The bridge, or the critic it asked, raised an error where it was measured.",
         "see the message; the round of training calls the bridge in the same way",
     ),
+    "fidelity-not-measured": Entry(
+        _NOTE,
+        "How good the bridge's gradient is was not measured.",
+        "an emission, such as a sequence, that is not made of tensors with a gradient",
+    ),
     # health
     "vanishing-gradients": Entry(
         _WARNING,

@@ -25,7 +25,7 @@ from gan_gradflow.audit.findings import Finding, finding
 from gan_gradflow.audit.own_round import Seen
 from gan_gradflow.audit.report import FIDELITY, Table
 from gan_gradflow.bridges.base import GradientBridge
-from gan_gradflow.bridges.distributions import parameters_of
+from gan_gradflow.bridges.distributions import keeps_parameters, parameters_of
 from gan_gradflow.critic import Critic
 from gan_gradflow.metrics.gradient_fidelity import (
     Fidelity,
@@ -56,13 +56,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A bridge at every budget; or the reason why it does not apply, or failed."""
+    """A bridge at every budget; or the reason why it does not apply, or failed.
+
+    Nothing is measured where an emission is out of reach, which is nobody's fault.
+    """
 
     bridge: str
     points: tuple[Point, ...] = ()
     reason: str = ""
     unbiased: bool = False
     failed: bool = False
+    out_of_reach: bool = False
 
 
 def measure_curves(
@@ -83,6 +87,10 @@ def measure_curves(
         access: what the critic grants; None grants each bridge the least that it needs.
     """
     module = copy.deepcopy(module)
+    emission = module.generator(seen.latents[1], seen.labels)
+    if isinstance(emission, Distribution) and not keeps_parameters(emission):
+        reason = f"{type(emission).__name__} keeps no tensors that a pull is known on"
+        return [Curve(name, reason=reason, out_of_reach=True) for name in bridges]
     laboratory = _Laboratory(module, seen, access)
     curves = []
     with frozen(module.discriminator.network):
@@ -255,7 +263,8 @@ def check_fidelity(curves: Sequence[Curve], configured: str) -> Iterator[Finding
         if curve.bridge != configured:
             continue
         if curve.reason:
-            yield finding("bridge-failed", "generator", curve.reason)
+            code = "fidelity-not-measured" if curve.out_of_reach else "bridge-failed"
+            yield finding(code, "generator", curve.reason)
         for point in curve.points:
             yield from _check_point(curve, point)
 
@@ -306,7 +315,9 @@ def fidelity_tables(
     left_out = tuple((c.bridge, c.reason, "") for c in curves if c.reason)
     if left_out:
         columns = ("bridge", "reason", "finding")
-        tables.append(Table("Bridges that do not apply", columns, left_out, FIDELITY))
+        tables.append(
+            Table("Bridges that were not measured", columns, left_out, FIDELITY)
+        )
     return tables
 
 

@@ -299,11 +299,12 @@ def _seen_as(
     _, way, what = kind
     if way == "back" or what in ("classes", "context"):
         return "gradients" if what.startswith("d ") else "numbers"
-    came = torch.cat([t.flatten(1) for t in tensors])
+    # In float64, which holds every float and every token as it is.
+    came = torch.cat([t.flatten(1) for t in tensors]).double()
     known = {"reals": [reals], "raw samples": emissions}
     left, told = torch.ones(len(came), dtype=torch.bool), []
     for name, several in known.items():
-        flat = [t.detach().flatten(1) for t in several if t.dim() > 1]
+        flat = [t.detach().flatten(1).double() for t in several if t.dim() > 1]
         fitting = [t for t in flat if t.shape[1] == came.shape[1]]
         if not fitting:
             continue

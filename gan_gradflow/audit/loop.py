@@ -50,6 +50,7 @@ def audit(
     *,
     batches: Sequence[Any] = (),
     restore: Sequence[Any] = (),
+    passages: Sequence[nn.Module] = (),
     strict: bool = False,
 ) -> AuditReport:
     """Find out whether the gradients of a GAN are right, by running its own two steps.
@@ -71,6 +72,8 @@ def audit(
             is the number of required arguments is spread over them.
         restore: other objects that the steps change (weight averages, gradient scalers,
             schedulers), with `state_dict` or `get_state`.
+        passages: what fakes go through where torch cannot follow them (a simulator, a
+            file): what these modules return counts as made from what they were given.
         strict: report buffers that change in both phases as violations, not as notes.
 
     Raises:
@@ -91,7 +94,8 @@ def audit(
     report = AuditReport(list(_unfit_parameters(players)))
     if not players.uninitialised():
         steps = {DISCRIMINATOR: discriminator_step, GENERATOR: generator_step}
-        _Audit(players, steps, optimizers, batches, restore, strict).fill(report)
+        recorder = Recorder(players, Ledger(players, list(optimizers)), passages)
+        _Audit(recorder, steps, batches, restore, strict).fill(report)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -118,20 +122,18 @@ class _Audit:
 
     def __init__(
         self,
-        players: Players,
+        recorder: Recorder,
         steps: dict[str, Any],
-        optimizers: Sequence[Optimizer],
         batches: Sequence[Any],
         restore: Sequence[Any],
         strict: bool,
     ) -> None:
-        self.players = players
+        self.recorder = recorder
+        self.players, self.ledger = recorder.players, recorder.ledger
         self.steps = steps
         self.batches = batches
         self.restore = restore
         self.strict = strict
-        self.ledger = Ledger(players, list(optimizers))
-        self.recorder = Recorder(players, self.ledger)
 
     def fill(self, report: AuditReport) -> None:
         """Run the audit and write what it finds into the report."""

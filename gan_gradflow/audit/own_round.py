@@ -58,6 +58,7 @@ def audit_module(
             module.query_plan,
             module.generator.averaged,
         ],
+        passages=[module.channel],
     )
 
 

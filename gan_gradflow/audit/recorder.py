@@ -52,8 +52,11 @@ class Intervention:
 class Recorder(TorchFunctionMode):
     """Runs step functions and returns what it saw as `PhaseRecord`s."""
 
-    def __init__(self, players: Players, ledger: Ledger) -> None:
+    def __init__(
+        self, players: Players, ledger: Ledger, passages: Sequence[nn.Module]
+    ) -> None:
         super().__init__()
+        self.passages = passages
         self.players = players
         self.ledger = ledger
         self.origins = Origins()
@@ -66,7 +69,7 @@ class Recorder(TorchFunctionMode):
         self._handles: list[Any] = []
 
     def attach(self) -> None:
-        """Hook both networks and every module in them."""
+        """Hook both networks, every module in them, and what fakes go through."""
         self.ledger.attach()
         for player, network in self.players.networks.items():
             self._handles += [
@@ -77,6 +80,10 @@ class Recorder(TorchFunctionMode):
             ]
         for name, module in self.players.modules():
             self._handles.append(module.register_forward_pre_hook(self._mark(name)))
+        for passage in self.passages:
+            self._handles.append(
+                passage.register_forward_hook(self.origins.follow, with_kwargs=True)
+            )
 
     def detach(self) -> None:
         """Remove every hook."""
@@ -237,7 +244,10 @@ class Recorder(TorchFunctionMode):
         self._remembered += [(t.detach().clone(), updates) for t in tensors if t.dim()]
         del self._remembered[:-_MEMORY]
         graph = [t for t in tensors if t.requires_grad]
-        kept = [(t, t.detach().clone(), t.grad_fn) for t in graph]
+        # What is a view of a weight changes when the optimizer steps, as it should.
+        weights = {_place(p) for p in self.players.of(GENERATOR).values()}
+        fresh = [t for t in graph if _place(t) not in weights]
+        kept = [(t, t.detach().clone(), t.grad_fn) for t in fresh]
         self._emissions.append((call, kept))
         if len(graph) == 1:
             graph[0].register_hook(self._add_to(call, "pull"))
@@ -277,6 +287,10 @@ class Recorder(TorchFunctionMode):
                 for tensor, value, origin in kept
             )
         self._emissions = []
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _changed(now: Tensor, before: Tensor) -> bool:

@@ -57,6 +57,14 @@ def parameters_of(distribution: Distribution) -> list[Tensor]:
     return found
 
 
+def keeps_parameters(distribution: Distribution) -> bool:
+    """Whether `parameters_of` finds any."""
+    try:
+        return bool(parameters_of(distribution))
+    except ValueError:
+        return False
+
+
 def uniforms_for(distribution: Distribution) -> torch.Size:
     """The shape of the uniform numbers `[batch, ...]` that one draw takes."""
     base = base_of(distribution)

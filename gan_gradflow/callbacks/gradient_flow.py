@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from gan_gradflow.bridges.base import GradientBridge
-from gan_gradflow.bridges.distributions import parameters_of
+from gan_gradflow.bridges.distributions import keeps_parameters, parameters_of
 from gan_gradflow.critic import Critic
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import seed_draws, seed_for
@@ -244,11 +244,9 @@ def _boundary(emission: Emission) -> list[Tensor] | None:
     """The tensors of a distribution that a pull is on; none for a tensor: it is itself."""
     if not isinstance(emission, Distribution):
         return []
-    try:
-        found = parameters_of(emission)
-    except ValueError:
+    if not keeps_parameters(emission):
         return None
-    return [tensor for tensor in found if tensor.requires_grad] or None
+    return [t for t in parameters_of(emission) if t.requires_grad] or None
 
 
 def _is_seen(bridge: GradientBridge, x: Tensor) -> bool:

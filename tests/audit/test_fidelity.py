@@ -66,7 +66,7 @@ def test_a_bridge_that_cannot_be_is_listed_with_the_reason():
     found = curves({"exact": [ExactBridge()], "odd": "it is odd"}, access=Access.SCORES)
     assert "needs the critic's gradient" in found[0].reason
     left_out = fidelity_tables(found, [])[-1]
-    assert left_out.title == "Bridges that do not apply"
+    assert left_out.title == "Bridges that were not measured"
     assert left_out.rows[1] == ("odd", "it is odd", "")
 
 

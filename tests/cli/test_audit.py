@@ -64,6 +64,28 @@ def test_a_violation_leaves_with_exit_code_1_and_says_where_to_read(audit, repor
     ] == ["no-update"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("experiment=avo_poisson",),
+        (
+            "experiment=oracle_sequences",
+            "data.vocabulary=5",
+            "data.event_shape=[5]",
+            "data.num_train=100",
+            "data.num_held_out=100",
+        ),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_is_drawn_or_simulated_raises_no_alarm(cli, report, arguments):
+    result = cli("audit", *arguments, "num_samples=8", "run_name=audited")
+    assert result.code == 0, result.err + result.out
+    codes = [found["code"] for found in report()["findings"]]
+    sequences = arguments[0] == "experiment=oracle_sequences"
+    assert ("fidelity-not-measured" in codes) == sequences
+
+
 @pytest.mark.slow
 def test_all_bridges_are_measured_at_each_budget_or_left_out_with_a_reason(
     audit, report
