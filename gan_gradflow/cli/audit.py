@@ -67,6 +67,7 @@ def audit(config: dict[str, Any], bridges: Mapping[str, Any]) -> "AuditReport":
         ConfigError: something cannot be built; nothing was run.
     """
     import lightning as L
+    import torch
     from rich.console import Console
 
     from gan_gradflow.audit.own_round import seen_by
@@ -85,13 +86,14 @@ def audit(config: dict[str, Any], bridges: Mapping[str, Any]) -> "AuditReport":
     _load(module, config)
     module.to(trainer.strategy.root_device)
     size = config["data"]["batch_size"]
-    rows = [slice(i * size, (i + 1) * size) for i in range(_ITERATIONS)]
+    # From the start again where the data have fewer than these batches.
+    rows = torch.arange(_ITERATIONS * size) % len(datamodule.train_reals)
     labels = datamodule.train_labels
     seen = [
         seen_by(
             module, datamodule.train_floats(r), None if labels is None else labels[r]
         )
-        for r in rows
+        for r in rows.split(size)
     ]
     autocast = trainer.precision_plugin.train_step_context
     report, curves = _examine(module, seen, autocast, config, bridges)
