@@ -138,12 +138,14 @@ def main() -> None:
         for data in options.data
         for bridge in options.bridges
     ]
-    for data, bridge, seed, iterations in [] if options.report else wanted:
-        if (data, bridge, seed, iterations) not in [which(r) for r in read(options)]:
-            done = run(options.folder.resolve(), data, bridge, seed, iterations)
-            with options.record.open("a") as record:
-                record.write(json.dumps(done) + "\n")
-    runs = [done for done in read(options) if which(done) in wanted]
+    runs = read(options.record)
+    known = {which(done) for done in runs}
+    left = [] if options.report else [one for one in wanted if one not in known]
+    for one in left:
+        runs.append(run(options.folder.resolve(), *one))
+        with options.record.open("a") as record:
+            record.write(json.dumps(runs[-1]) + "\n")
+    runs = [done for done in runs if which(done) in wanted]
     for data in options.data:
         Console().print(report(data, options.bridges, runs))
 
@@ -153,10 +155,9 @@ def which(run: dict) -> tuple[str, str, int, int]:
     return run["data"], run["bridge"], run["seed"], run["iterations"]
 
 
-def read(options: argparse.Namespace) -> list[dict]:
+def read(record: Path) -> list[dict]:
     """The lines of the record."""
-    path = options.record
-    return [json.loads(line) for line in path.open()] if path.exists() else []
+    return [json.loads(line) for line in record.open()] if record.exists() else []
 
 
 if __name__ == "__main__":
