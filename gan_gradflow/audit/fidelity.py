@@ -91,7 +91,7 @@ def measure_curves(
     if isinstance(emission, Distribution) and not keeps_parameters(emission):
         reason = f"{type(emission).__name__} keeps no tensors that a pull is known on"
         return [Curve(name, reason=reason, out_of_reach=True) for name in bridges]
-    laboratory = _Laboratory(module, seen, access)
+    laboratory = _Laboratory(module, seen, emission, access)
     curves = []
     with frozen(module.discriminator.network):
         for name, budgets in bridges.items():
@@ -106,17 +106,21 @@ class _Laboratory:
     """One batch, with its emission, its reference and what the generator makes of noise."""
 
     def __init__(
-        self, module: AdversarialModule, seen: Seen, access: Access | None
+        self,
+        module: AdversarialModule,
+        seen: Seen,
+        emission: Emission,
+        access: Access | None,
     ) -> None:
         self.module = module
         self.access = access
         self.parameters = list(module.generator.network.parameters())
         self.labels = seen.labels
-        self.emission: Emission = module.generator(seen.latents[1], seen.labels)
+        self.emission = emission
         self.at: list[Tensor] = (
-            parameters_of(self.emission)
-            if isinstance(self.emission, Distribution)
-            else [self.emission]
+            parameters_of(emission)
+            if isinstance(emission, Distribution)
+            else [emission]
         )
         received = module.received_reals(seen.reals)
         self.context = module.discriminator.context(received, seen.labels)

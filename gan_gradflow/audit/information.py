@@ -27,6 +27,7 @@ from gan_gradflow.audit.findings import Finding, finding
 from gan_gradflow.audit.nesting import tensors_in
 from gan_gradflow.audit.own_round import Seen, own_steps
 from gan_gradflow.audit.players import DISCRIMINATOR, GENERATOR
+from gan_gradflow.audit.records import address
 from gan_gradflow.audit.report import INFORMATION, Table
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.types import Access
@@ -108,13 +109,13 @@ class _Reader(TorchDispatchMode):
     def guard(self, secret: Secret, tensors: Sequence[Tensor]) -> None:
         """Count from now on who reads these tensors, which `secret` keeps alive."""
         secret.tensors += tensors
-        self._owners |= {_address(tensor): secret for tensor in tensors}
+        self._owners |= {address(tensor): secret for tensor in tensors}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         for tensor in tensors_in((args, kwargs or {})):
-            owner = self._owners.get(_address(tensor))
+            owner = self._owners.get(address(tensor))
             if owner is not None:
                 owner.reads += 1
         return func(*args, **(kwargs or {}))
@@ -193,10 +194,6 @@ def _weights(module: AdversarialModule) -> list[Tensor]:
     generator = module.generator
     tensors = [*generator.parameters(), *generator.buffers()]
     return [t for t in tensors if t.is_floating_point() and t.numel() > 1]
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr() if tensor.numel() else 0
 
 
 def _copies(secret: Secret, inward: Sequence[Tensor]) -> int:

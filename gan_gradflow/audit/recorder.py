@@ -22,7 +22,7 @@ from gan_gradflow.audit.ledger import Ledger
 from gan_gradflow.audit.nesting import copied, mapped, tensors_in
 from gan_gradflow.audit.origins import NOT_FAKE, Origins
 from gan_gradflow.audit.players import GENERATOR, Players
-from gan_gradflow.audit.records import Call, PhaseRecord, differs
+from gan_gradflow.audit.records import Call, PhaseRecord, address, differs
 
 _BACKWARDS = (Tensor.backward, torch.autograd.backward)
 _UNSCALE = torch._amp_foreach_non_finite_check_and_unscale_
@@ -245,8 +245,8 @@ class Recorder(TorchFunctionMode):
         del self._remembered[:-_MEMORY]
         graph = [t for t in tensors if t.requires_grad]
         # What is a view of a weight changes when the optimizer steps, as it should.
-        weights = {_place(p) for p in self.players.of(GENERATOR).values()}
-        fresh = [t for t in graph if _place(t) not in weights]
+        weights = {address(p) for p in self.players.of(GENERATOR).values()}
+        fresh = [t for t in graph if address(t) not in weights]
         kept = [(t, t.detach().clone(), t.grad_fn) for t in fresh]
         self._emissions.append((call, kept))
         if len(graph) == 1:
@@ -287,10 +287,6 @@ class Recorder(TorchFunctionMode):
                 for tensor, value, origin in kept
             )
         self._emissions = []
-
-
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
 
 
 def _changed(now: Tensor, before: Tensor) -> bool:

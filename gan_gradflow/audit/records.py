@@ -124,6 +124,11 @@ def asks_for_scores_only(record: PhaseRecord) -> bool:
     return bool(asked) and not any(call.graph_enabled for call in asked)
 
 
+def address(tensor: Tensor) -> int:
+    """The memory that a tensor lies in, shared with its views; 0 if it has no elements."""
+    return tensor.untyped_storage().data_ptr() if tensor.numel() else 0
+
+
 def differs(left: Tensor, right: Tensor) -> Tensor:
     """Where two tensors of one shape differ; NaN is like NaN."""
     return ~torch.isclose(left, right, rtol=0.0, atol=0.0, equal_nan=True)
