@@ -5,16 +5,19 @@ A difference of width h errs by the noise s of a score and by the curve between 
     forward:  h |f''| / 2 + 2 s / h,      least at h = 2 sqrt(s / |f''|)
     central:  h^2 |f'''| / 6 + s / h,     least at h = (3 s / |f'''|)^(1/3).
 
-Both are read off a line of five scores f_j = f(x + j h u), j = -2 .. 2, of each sample:
+Both are read off a line of scores f_j = f(x + j h u) of each sample, by one difference
+that is blind to the slope, D(h) = f_1 - 2 f_0 + f_-1 for forward differences and
+(f_2 - 2 f_1 + 2 f_-1 - f_-2) / 2 for central ones, at two widths:
 
-    noise:      s^2          = <(f_-2 - 4 f_-1 + 6 f_0 - 4 f_1 + f_2)^2> / 70
-    curvature:  (h^2 f'')^2  = <(f_-1 - 2 f_0 + f_1)^2> - 6 s^2
-                (h^3 f''')^2 = <(f_2 - 2 f_1 + 2 f_-1 - f_-2)^2> / 4 - 5/2 s^2
+    forward:  <D(h)^2> = C + 6 s^2    <D(h/2)^2> = C/16 + 6 s^2    C = (h^2 f'')^2
+    central:  <D(h)^2> = C + 5/2 s^2  <D(h/2)^2> = C/64 + 5/2 s^2  C = (h^3 f''')^2
 
-with <.> the mean over the batch. At the best h the fourth difference of a smooth f is far
-below the noise, so what is left of it is noise, whatever its source: rounding, a random
-critic, scores on a grid (More and Wild, SIAM J. Sci. Comput. 33, 2011). A curve that
-drowns in the noise, or scores that do not differ at all, call for a longer step.
+with <.> the mean over the batch. Noise is what does not shrink with the width, whatever
+its source: rounding, a random critic, scores on a grid. The kinks of a rectified network
+do shrink, to 1/8, so they count for the most part as curve, and the step falls to where
+few of them are within it; by one width alone they could not be told from noise. (That
+noise shows in high differences: More and Wild, SIAM J. Sci. Comput. 33, 2011.) A curve
+that drowns in the noise, or scores that do not differ at all, call for a longer step.
 """
 
 from collections.abc import Iterator
@@ -29,19 +32,20 @@ from gan_gradflow.bridges.directions import Directions
 from gan_gradflow.bridges.finite_difference import Answers, FiniteDifferenceBridge
 from gan_gradflow.critic import Critic
 
-_OFFSETS = (-2, -1, 0, 1, 2)
-_FACTOR = 4.0  # the most that one call lengthens or shortens the step
+_CENTRAL = (-2, -1, -0.5, 0.5, 1, 2)
+_FORWARD = (-1, -0.5, 0, 0.5, 1)
+_FACTOR = 2.0  # the most that one call lengthens or shortens the step
 
 
 class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
     """Needs nothing but scores, and finds the scale on which they can be differentiated.
 
-    Costs three queries per sample more than `FiniteDifferenceBridge`, in training mode;
-    in `eval()` the step stands still and costs nothing (`torch.func` cannot move it: call
-    `eval()` before). Each call moves it at most by a
-    factor of 4, for the next call; it is in the checkpoint. Choose it when the scores
-    are noisy, on a grid or of unknown scale. Start from a short step: what a critic does
-    *within* the step looks like noise, and noise calls for a longer one.
+    Costs four queries per sample more than `FiniteDifferenceBridge`, or three with
+    forward differences, in training mode; in `eval()` the step stands still and costs
+    nothing (`torch.func` cannot move it: call `eval()` before). Each call moves it at most
+    by a factor of 2, for the next call; it is in the checkpoint. Choose it when the scores
+    are noisy, on a grid or of unknown scale. Start from a short step: what repeats itself
+    *within* half a step looks like noise, and noise calls for a longer one.
 
     Args:
         directions: the family of directions and their number.
@@ -58,7 +62,7 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
         FiniteDifferenceBridge.traits,
         choose_when="only scores come back, and they are noisy, on a grid or of "
         "unknown scale",
-        queries="2 K + 3 central, K + 4 forward; K = d along coordinates",
+        queries="2 K + 4 central, K + 4 forward; K = d along coordinates",
     )
     current_step: Tensor
     calls_at_bound: Tensor
@@ -88,8 +92,9 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
         self.register_buffer("calls_at_bound", torch.zeros((), dtype=torch.int64))
 
     def queries_per_sample(self, dim: int) -> int:
-        """Those of a finite difference, and three to measure with in training mode."""
-        return super().queries_per_sample(dim) + (3 if self.training else 0)
+        """Those of a finite difference, and in training mode those to measure with."""
+        measuring = (4 if self.central else 3) if self.training else 0
+        return super().queries_per_sample(dim) + measuring
 
     def step_for(self, x: Float[Tensor, "batch *event"]) -> float:
         """The step h now: the first one before any call, then what it has come to."""
@@ -133,11 +138,12 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
         step: float,
         line: dict[int, Float[Tensor, " batch"]],
     ) -> None:
-        missing = [j for j in _OFFSETS if j not in line]
+        offsets = _CENTRAL if self.central else _FORWARD
+        missing = [j for j in offsets if j not in line]
         answers = wide(critic(torch.stack([x + j * shift for j in missing]), 1))
         line |= dict(zip(missing, answers, strict=True))
-        lines = self.processes.gather(torch.stack([line[j] for j in _OFFSETS]), dim=1)
-        ratio = _best_ratio(lines, self.central)
+        scores = self.processes.gather(torch.stack([line[j] for j in offsets]), dim=1)
+        ratio = _best_ratio(scores, self.central)
         self._move_to(step * min(max(ratio, 1 / _FACTOR), _FACTOR))
 
     @torch.no_grad()
@@ -147,17 +153,25 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
         self.calls_at_bound += int(bounded != wanted)
 
 
-def _best_ratio(line: Float[Tensor, "5 batch"], central: bool) -> float:
+def _best_ratio(line: Float[Tensor, "offset batch"], central: bool) -> float:
     """The best step over the line's own; infinite where no curve is seen for noise."""
     # Differences of differences: neighbours subtract without a new rounding error.
-    rounding = torch.finfo(line.dtype).eps ** 2 * _square(line) / 12
-    noise = max(_square(line.diff(n=4, dim=0)) / 70, rounding)
     if central:
-        # The mean of the two third differences is the one that is centred at x.
-        curve = _square(line.diff(n=3, dim=0).mean(0)) - 2.5 * noise
-        return (9 * noise / curve) ** (1 / 6) if curve > 0 else float("inf")
-    curve = _square(line[1:4].diff(n=2, dim=0)) - 6 * noise
-    return 2 * (noise / curve) ** (1 / 4) if curve > 0 else float("inf")
+        far_below, below, near_below, near, above, far = line
+        ends = (far - above) + (below - far_below) - (above - below)
+        half_ends = (above - near) + (near_below - below) - (near - near_below)
+        full, half = _square(ends) / 4, _square(half_ends) / 4
+        shrinkage, of_noise = 64, 2.5
+    else:
+        full = _square(line[::2].diff(n=2, dim=0))
+        half = _square(line[1:4].diff(n=2, dim=0))
+        shrinkage, of_noise = 16, 6.0
+    curve = (full - half) / (1 - 1 / shrinkage)
+    if curve <= 0:
+        return float("inf")
+    rounding = torch.finfo(line.dtype).eps ** 2 * _square(line) / 12
+    noise = max((half - curve / shrinkage) / of_noise, rounding)
+    return (9 * noise / curve) ** (1 / 6) if central else 2 * (noise / curve) ** (1 / 4)
 
 
 def _square(values: Float[Tensor, "..."]) -> float:
