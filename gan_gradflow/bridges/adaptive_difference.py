@@ -119,7 +119,7 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
         count = self.directions.count(x[0].numel())
         number = (row + self.processes.rank * len(x)) % count
         shift, start = torch.zeros_like(x), 0
-        line: dict[int, Tensor] = {}
+        line: dict[int | float, Tensor] = {}
         for u, v, scores in super()._scored(critic, x, step):
             mine = row[(start <= number) & (number < start + len(u))]
             shift[mine] = step * u[number[mine] - start, mine]
@@ -136,7 +136,7 @@ class AdaptiveDifferenceBridge(FiniteDifferenceBridge):
         x: Float[Tensor, "batch *event"],
         shift: Float[Tensor, "batch *event"],
         step: float,
-        line: dict[int, Float[Tensor, " batch"]],
+        line: dict[int | float, Float[Tensor, " batch"]],
     ) -> None:
         offsets = _CENTRAL if self.central else _FORWARD
         missing = [j for j in offsets if j not in line]
