@@ -15,7 +15,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_gradflow.cli.errors import ConfigError, nearest, plainly
+from gan_gradflow.cli.errors import ConfigError, nearest
+from gan_gradflow.cli.interpolations import explained
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -29,8 +30,9 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
             that are checked by their `_target_`.
 
     Raises:
-        ConfigError: an unknown or missing key, a value of a wrong type, or a `_target_`
-            that cannot be found, naming the key, the value and the way out.
+        ConfigError: an unknown or missing key, one that refers to a missing one, a value
+            of a wrong type, or a `_target_` that cannot be found, naming the key, the
+            value and the way out.
     """
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -39,7 +41,7 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
             f"{error.full_key} is missing; add {error.full_key}=VALUE"
         ) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(plainly(error)) from error
+        raise ConfigError(explained(cfg, error)) from error
     _check_keys("", plain, top_level)
     _check_targets("", plain)
     return plain

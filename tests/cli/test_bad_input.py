@@ -106,7 +106,7 @@ CASES = {
     "list without brackets": (["seed=1,2"], ["seed=1,2", "--multirun"]),
     "grammar": (["a=[1"], []),
     "no key": (["=3"], []),
-    "interpolation": (["seed=${nope}"], ["nope"]),
+    "interpolation": (["seed=${nope}"], ["needs nope, and there is none"]),
     "missing folder of configs": (["--config-dir", "nowhere"], ["nowhere"]),
 }
 
@@ -120,6 +120,34 @@ def test_bad_input_is_one_clear_message(train, tmp_path, overrides, told) -> Non
     assert "Traceback" not in result.err
     assert len(result.err.strip().splitlines()) <= 6
     assert not list((tmp_path / "outputs").glob("*/*"))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (
+            "discriminator=conditional_mlp",
+            "discriminator.num_classes of discriminator=conditional_mlp needs "
+            "generator.num_classes, and generator=mlp has no num_classes; choose "
+            "generator=conditional_dcgan or generator=conditional_mlp, or another "
+            "discriminator",
+        ),
+        (
+            "generator=lstm",
+            "generator.vocabulary of generator=lstm needs data.vocabulary, and data=ring "
+            "has no vocabulary; choose data=oracle_sequences or data=text_lines, or "
+            "another generator",
+        ),
+        (
+            "optimizer.generator.lr=${generator.widht}",
+            "optimizer.generator.lr needs generator.widht, and generator=mlp has no "
+            "widht; did you mean width?",
+        ),
+    ],
+)
+def test_a_key_that_another_choice_lacks_is_told_with_both(cli, override, told) -> None:
+    result = cli("train", "experiment=ring", override)
+    assert (result.code, result.err) == (2, f"gan-gradflow train: {told}\n")
 
 
 def test_an_output_folder_that_cannot_be_written_is_named(train, tmp_path) -> None:
