@@ -67,6 +67,9 @@ def main() -> None:
 def _run(command: str, arguments: list[str]) -> int:
     from gan_gradflow.cli.errors import run_and_explain
 
+    here = str(Path.cwd())
+    if here not in sys.path:  # last: it hides nothing that is installed
+        sys.path.append(here)
     if command == "train":
         from gan_gradflow.cli.launching import name_after_job
 

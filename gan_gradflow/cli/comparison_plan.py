@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from gan_gradflow.cli.errors import ConfigError, plainly
+from gan_gradflow.cli.errors import ConfigError, explained
 from gan_gradflow.cli.train import RUN
 from gan_gradflow.cli.train import TOP_LEVEL as OF_TRAIN
 from gan_gradflow.cli.trust import packages_of
@@ -201,7 +201,7 @@ def _composed(label: str, overrides: list[str]) -> DictConfig:
     try:
         return compose("train", overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"{label}: {plainly(error)}") from error
+        raise ConfigError(f"{label}: {explained(error, 'train', overrides)}") from error
 
 
 def _resolved(label: str, cfg: DictConfig, seed: int, run_dir: str) -> dict[str, Any]:

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -50,7 +53,7 @@ def run_and_explain(command: str, app: Callable[[], None], arguments: list[str])
         expected = (ConfigError, HydraException, OmegaConfBaseException, OSError)
         if not isinstance(error, expected) and not _before_the_command(error):
             raise
-        message = _explain(error, command, arguments)
+        message = explained(error, command, arguments)
         print(f"gan-gradflow {command}: {message}", file=sys.stderr)
         return 2
     finally:
@@ -80,10 +83,11 @@ def _overrides_last(arguments: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def checking(command: str, run_dir: str) -> Iterator[None]:
-    """Leave with exit code 2 and one message, and no empty folder, on a ConfigError.
+    """Leave with one message: with exit code 2 and no empty folder on a ConfigError.
 
     It leaves by SystemExit because Hydra prints a paragraph of its own about anything
-    else, and because a sweep is not to go on with a configuration that cannot be.
+    else, and because a sweep is not to go on with a configuration that cannot be. It
+    does go on after a run that ended early.
     """
     try:
         yield
@@ -92,6 +96,11 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
             Path(run_dir).rmdir()
         print(f"gan-gradflow {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except RunError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise
+        print(f"gan-gradflow {command}: {error}", file=sys.stderr)
+        raise SystemExit(error.code) from None
 
 
 def nearest(key: str, valid: Iterable[str]) -> str:
@@ -123,7 +132,8 @@ def _before_the_command(error: BaseException) -> bool:
     return not any(f"{os.sep}gan_gradflow{os.sep}" in f for f in inside)
 
 
-def _explain(error: BaseException, command: str, arguments: list[str]) -> str:
+def explained(error: BaseException, command: str, arguments: list[str]) -> str:
+    """What an exception says about the arguments of a command, and the way out."""
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.strerror or error}: {error.filename or 'a file or folder'}"
     text = str(error).strip()
@@ -155,7 +165,12 @@ def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
 
     name = key.lstrip("+~").split("@")[0]
     groups = [a for a in arguments if "=" in a and _is_group(a)]
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+    initialised = GlobalHydra.instance().is_initialized()  # inside an app
+    with (
+        contextlib.nullcontext()
+        if initialised
+        else initialize_config_dir(str(CONFIG_DIR), version_base="1.3")
+    ):
         cfg: Any = OmegaConf.to_container(compose(command, groups))
     keys = list(_dotted(cfg))
     parent, _, leaf = name.rpartition(".")

@@ -5,6 +5,7 @@ annotated with; a node without may hold what the packaged configuration holds.
 """
 
 import inspect
+import logging
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
@@ -17,6 +18,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gan_gradflow.cli.errors import ConfigError, nearest
 from gan_gradflow.cli.interpolations import explained
+
+logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
@@ -109,7 +112,10 @@ def _find(path: str, target: str) -> Any:
     try:
         found = get_object(target)
     except Exception as error:
-        raise ConfigError(f"{path}._target_: cannot find {target}: {error}") from error
+        raise ConfigError(
+            f"{path}._target_: cannot find {target}: {plainly(error)}; modules are looked "
+            "for in the current folder and among those that are installed"
+        ) from error
     if not callable(found):
         raise ConfigError(f"{path}._target_: {target} is not a class or a function")
     return found

@@ -1,5 +1,6 @@
 """The command line, called as the console script calls it."""
 
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ def cli(monkeypatch, capfd, tmp_path):
     """Runs `gan-gradflow` with arguments in an empty folder; its code and output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GAN_GRADFLOW_DATA", str(ROOT / "data"))
+    monkeypatch.setattr("sys.path", list(sys.path))  # the folder is added to it
 
     def run(*arguments: str) -> Result:
         monkeypatch.setattr("sys.argv", ["gan-gradflow", *arguments])

@@ -97,7 +97,10 @@ CASES = {
         ["callbacks.quality.every_n_iterations=0"],
         ["callbacks.quality", "0"],
     ),
-    "missing class": (["bridge._target_=nope.Nope"], ["bridge._target_", "nope.Nope"]),
+    "missing class": (
+        ["bridge._target_=nope.Nope"],
+        ["bridge._target_", "nope.Nope", "installed"],
+    ),
     "not a class": (["bridge._target_=math.pi"], ["bridge._target_", "math.pi"]),
     "precision": (["trainer.precision=8"], ["trainer.precision", "8"]),
     "half precision": (["trainer.precision=16-mixed"], ["precision", "bf16-mixed"]),
@@ -118,6 +121,7 @@ def test_bad_input_is_one_clear_message(train, tmp_path, overrides, told) -> Non
     for part in told:
         assert part in result.err
     assert "Traceback" not in result.err
+    assert "[HYDRA]" not in result.out
     assert len(result.err.strip().splitlines()) <= 6
     assert not list((tmp_path / "outputs").glob("*/*"))
 

@@ -202,7 +202,7 @@ def test_what_compare_shows_is_what_train_does() -> None:
 
 
 CASES = {
-    "unknown bridge": (["bridges=[exat]"], ["exat"]),
+    "unknown bridge": (["bridges=[exat]"], ["'exat'", "did you mean exact?"]),
     "bridge": (["bridge=spsa"], ["bridge", "bridges=[...]"]),
     "seed": (["seed=3"], ["seed", "seeds=[...]"]),
     "no seeds": (["seeds=[]"], ["seeds", "[]"]),

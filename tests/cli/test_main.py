@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 
 def test_help_lists_the_commands(cli) -> None:
@@ -60,3 +61,17 @@ def test_nothing_heavy_is_imported_to_answer_a_question(arguments) -> None:
         "assert not {'torch', 'lightning'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+def test_a_bridge_in_the_current_folder_trains_as_the_readme_says(train, tmp_path):
+    readme = (ROOT / "README.md").read_text().split("## Your own bridge")[1]
+    source = readme.split("```python\n")[1].split("```")[0]
+    line = next(line for line in readme.splitlines() if "--config-dir" in line)
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "noisy.py").write_text(source)
+    (tmp_path / "my_configs" / "bridge").mkdir(parents=True)
+    (tmp_path / "my_configs" / "bridge" / "noisy.yaml").write_text(
+        "_target_: my_package.noisy.NoisyBridge\nsigma: 1.0\n"
+    )
+    result = train(*line.split()[2:])
+    assert result.code == 0, result.err

@@ -182,6 +182,7 @@ def test_a_signal_finishes_the_iteration_and_saves(
     path = tmp_path / "outputs/short/checkpoints/last.ckpt"
     assert result.code == code
     assert str(path) in result.err
+    assert "Error executing job" not in result.err
     assert torch.load(path, weights_only=True)["global_step"] == 3
     assert signal.getsignal(number) == before
 
