@@ -125,7 +125,7 @@ class AntitheticDraws(Draws):
         if num_draws % 2:
             raise ValueError(
                 f"num_draws must be even for antithetic pairs, got {num_draws}; add one, "
-                "or choose draws: independent"
+                "or choose bridge/draws=independent"
             )
         return 2
 
@@ -240,7 +240,7 @@ def _scrambled(
     if dim > SobolEngine.MAXDIM:
         raise ValueError(
             f"Sobol points have at most {SobolEngine.MAXDIM} elements, and a sample here "
-            f"takes {dim}; choose draws: antithetic"
+            f"takes {dim}; choose bridge/draws=antithetic"
         )
     device, seed = generator.device, generator.initial_seed()
     seeds = range(seed, seed + groups)

@@ -1,23 +1,29 @@
 """From a checked configuration to the parts of a run."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, instantiate
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
+from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gan_gradflow.callbacks.likelihood import Likelihood
 from gan_gradflow.callbacks.quality import QualityReport
-from gan_gradflow.channels.base import Channel
+from gan_gradflow.channels.base import Channel, ChannelError
+from gan_gradflow.channels.simulator import SimulatorChannel
+from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.bridges import names_of
-from gan_gradflow.cli.errors import ConfigError, root_cause
+from gan_gradflow.cli.errors import ConfigError, node_at_fault, root_cause
 from gan_gradflow.cli.launching import synchronises_batch_norm
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.compatibility import DeadEndError
@@ -30,12 +36,18 @@ def build(config: dict[str, Any], key: str, name: str | None = None) -> Any:
     """Instantiate the node at `key`, which messages call `name`.
 
     Raises:
-        ConfigError: the class refused its arguments; the message is its own.
+        ConfigError: the class refused its arguments; the message is its own, below the
+            key of the argument or of the class.
     """
     try:
         return instantiate(config[key], _convert_="all")
     except Exception as error:
-        raise ConfigError(f"{name or key}: {root_cause(error)}") from error
+        below, said = node_at_fault(error), root_cause(error)
+        place = ".".join(filter(None, [name or key, below]))
+        node: Any = OmegaConf.create(config[key])
+        arguments = OmegaConf.select(node, below) if below else node
+        is_argument = said.split(" ")[0] in arguments
+        raise ConfigError(f"{place}{'.' if is_argument else ': '}{said}") from error
 
 
 def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
@@ -44,14 +56,23 @@ def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
     Raises:
         ConfigError: the data cannot be had, or do not fit the configuration.
     """
-    datamodule = build(config, "data")
+    datamodule: L.LightningDataModule = build(config, "data")
+    load(datamodule)
+    return datamodule
+
+
+def load(datamodule: L.LightningDataModule) -> None:
+    """Load and check the data; as late as possible, for it may write to the disk.
+
+    Raises:
+        ConfigError: the data cannot be had, or do not fit the configuration.
+    """
     try:
         datamodule.prepare_data()
         datamodule.setup("fit")
         datamodule.train_dataloader()
     except (ValueError, OSError) as error:
         raise ConfigError(f"data: {error}") from error
-    return datamodule
 
 
 def build_generator(config: dict[str, Any]) -> GeneratorModule:
@@ -102,10 +123,15 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
         module.plan_queries(build(config, "queries"))
     except DeadEndError as error:
         able = ", ".join(names_of(lambda traits: traits.access is Access.SCORES))
-        raise ConfigError(f"{error} (bridges that need scores only: {able})") from error
+        raise ConfigError(
+            f"{error}{_chosen(config, str(error))}; bridges that need scores only: {able}"
+        ) from error
+    except ConfigError:
+        raise
     except ValueError as error:
-        raise ConfigError(str(error)) from error
-    _try_the_bridge(module, config["data"])
+        raise ConfigError(f"{error}{_chosen(config, str(error))}") from error
+    with _saving_no_failures(generator.channel):
+        _try_the_bridge(module, config["data"])
     dim = math.prod(config["data"]["event_shape"])
     per_sample = module.query_plan.queries_per_sample(module.bridge, dim)
     needed = per_sample * config["data"]["batch_size"]
@@ -189,6 +215,40 @@ def build_trainer(
         )
     except Exception as error:
         raise ConfigError(f"trainer: {root_cause(error)}") from error
+
+
+def _chosen(config: dict[str, Any], said: str) -> str:
+    """The options of the groups that a message speaks of, as they are typed.
+
+    A resumed run's classes need not be those of the options.
+    """
+    if not HydraConfig.initialized():
+        return ""
+    options = HydraConfig.get().runtime.choices
+    typed = []
+    for group in ("generator", "discriminator", "bridge", "channel"):
+        target = config[group]["_target_"]
+        words = f"{group}|{target.rpartition('.')[2]}"
+        file = CONFIG_DIR / group / f"{options.get(group)}.yaml"
+        if re.search(rf"\b({words})\b", said) and file.is_file():
+            known: Any = OmegaConf.load(file)
+            if known["_target_"] == target:
+                typed.append(f"{group}={file.stem}")
+    return f" ({', '.join(typed)})" if typed else ""
+
+
+@contextlib.contextmanager
+def _saving_no_failures(channel: Channel) -> Iterator[None]:
+    """Inside, a simulator that fails leaves no files: nothing runs yet."""
+    if not isinstance(channel, SimulatorChannel):
+        yield
+        return
+    workers = channel.workers
+    folder, workers.failures = workers.failures, None
+    try:
+        yield
+    finally:
+        workers.failures = folder
 
 
 def _check_vocabulary(config: dict[str, Any]) -> None:
@@ -315,6 +375,9 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
             module.bridge.given(labels)(module.critic, emission)
             module.generator.entropy_term(emission)
         except Exception as error:
+            for cause in (error, error.__cause__):  # a critic raises what a channel did
+                if isinstance(cause, ChannelError):
+                    raise ConfigError(f"channel: {cause}") from error
             raise ConfigError(f"bridge: {error}") from error
 
 

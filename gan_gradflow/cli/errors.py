@@ -120,6 +120,12 @@ def root_cause(error: BaseException) -> str:
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
+def node_at_fault(error: BaseException) -> str:
+    """The key of the node that could not be built, below the one that was to be."""
+    where = re.findall(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    return where[-1] if where and isinstance(error, InstantiationException) else ""
+
+
 def _before_the_command(error: BaseException) -> bool:
     """Whether an exception comes from composing the configuration, not from our code."""
     frames = [

@@ -121,9 +121,11 @@ def train(
     quiet_libraries()
     config = {key: node for key, node in config.items() if key in RUN}
     require_classes(config, PARTS)
-    for key in ("max_iterations", "n_critic"):
+    for key, start in (("max_iterations", 2000), ("n_critic", 1)):
         if config[key] < 1:
-            raise ConfigError(f"{key} must be at least 1, got {config[key]}")
+            raise ConfigError(
+                f"{key} must be at least 1, got {config[key]}; try {start}"
+            )
     if config["trainer"].get("precision") in ("16", 16, "16-mixed", "16-true"):
         raise ConfigError(
             f"trainer.precision is {config['trainer']['precision']}, in which a pull "
@@ -137,8 +139,9 @@ def train(
             f"with resume={run_dir}"
         )
     L.seed_everything(config["seed"], verbose=False)
-    datamodule = build.build_datamodule(config)
+    datamodule = build.build(config, "data")
     module = build.build_module(config)
+    build.load(datamodule)
     build.know_classes(module, datamodule)
     callbacks = build.build_callbacks(config, datamodule, None if going_on else module)
     first = 0 if going_on is None else going_on.iteration

@@ -48,4 +48,4 @@ def require_positive(**sizes: int) -> None:
     """
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+            raise ValueError(f"{name} must be at least 1, got {size}; try 4")

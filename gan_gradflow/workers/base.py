@@ -2,7 +2,8 @@
 
 A call maps samples `[n, ...]`, and a seed where chance is involved, to finite numbers
 `[n, ...]`. A call that fails is repeated with the same samples and the same seed, a limited
-number of times; then they are saved, and the error names the file.
+number of times; then they are saved, and the error names the file. What cannot be started
+at all is not repeated.
 """
 
 import contextlib
@@ -26,17 +27,18 @@ class Worker(ABC):
 
     Args:
         retries: how often a call that failed is repeated.
-        failures: the folder in which the samples of a call that failed for good are saved.
+        failures: the folder in which the samples of a call that failed for good are saved;
+            None saves none.
 
     Raises:
         ValueError: `retries` is negative.
     """
 
-    def __init__(self, retries: int, failures: str) -> None:
+    def __init__(self, retries: int, failures: str | None) -> None:
         if retries < 0:
             raise ValueError(f"retries must not be negative, got {retries}; try 2")
         self.retries = retries
-        self.failures = Path(failures)
+        self.failures = None if failures is None else Path(failures)
 
     @abstractmethod
     def __call__(self, samples: np.ndarray, seed: int | None = None) -> np.ndarray:
@@ -52,6 +54,7 @@ class Worker(ABC):
 
         Raises:
             AnswerError: it failed.
+            WorkerError: it would fail again.
         """
 
     def _repeatedly(self, samples: np.ndarray, seed: int | None) -> np.ndarray:
@@ -62,11 +65,14 @@ class Worker(ABC):
                 if attempt == self.retries:
                     raise WorkerError(
                         f"{error} ({attempt + 1} attempts on the same {len(samples)} "
-                        f"samples, which are saved in {self._save(samples, seed)})"
+                        f"samples{self._saved(samples, seed)})"
                     ) from error
         raise AssertionError("unreachable")
 
-    def _save(self, samples: np.ndarray, seed: int | None) -> Path:
+    def _saved(self, samples: np.ndarray, seed: int | None) -> str:
+        """Save the samples; where, in words."""
+        if self.failures is None:
+            return ""
         self.failures.mkdir(parents=True, exist_ok=True)
         contents = {"samples": samples}
         if seed is not None:
@@ -75,7 +81,7 @@ class Worker(ABC):
             path = self.failures / f"failed_{number}.npz"
             with contextlib.suppress(FileExistsError), path.open("xb") as file:
                 np.savez(file, allow_pickle=False, **contents)
-                return path
+                return f", which are saved in {path}"
         raise AssertionError("unreachable")
 
 

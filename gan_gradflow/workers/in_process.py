@@ -17,11 +17,12 @@ class InProcess(Worker):
     Args:
         function: maps samples `[n, ...]`, and a seed if it is given one, to `[n, ...]`.
         retries: how often a call that failed is repeated.
-        failures: the folder for the samples of a call that failed for good.
+        failures: the folder for the samples of a call that failed for good; None saves
+            none.
     """
 
     def __init__(
-        self, function: Callable[..., Any], retries: int, failures: str
+        self, function: Callable[..., Any], retries: int, failures: str | None
     ) -> None:
         super().__init__(retries, failures)
         self.function = function

@@ -8,6 +8,7 @@ and waited for, and the chunk is tried again on a new one.
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import threading
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import LifoQueue
 from typing import Any
 
 import numpy as np
 
-from gan_gradflow.workers.base import AnswerError, Worker, checked
+from gan_gradflow.workers.base import AnswerError, Worker, WorkerError, checked
 from gan_gradflow.workers.protocols import Protocol, ProtocolError
 
 
@@ -38,10 +40,11 @@ class WorkerPool(Worker):
         chunk_size: the most samples in one request.
         timeout: seconds that an answer may take, the start of the program included.
         retries: how often a request that failed is repeated.
-        failures: the folder for the samples of a request that failed for good.
+        failures: the folder for the samples of a request that failed for good; None saves
+            none.
 
     Raises:
-        ValueError: a number is out of range, or there is no command.
+        ValueError: a number is out of range, or there is no such program.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class WorkerPool(Worker):
         chunk_size: int,
         timeout: float,
         retries: int,
-        failures: str,
+        failures: str | None,
     ) -> None:
         super().__init__(retries, failures)
         if not command:
@@ -62,6 +65,11 @@ class WorkerPool(Worker):
                 raise ValueError(f"{name} must be at least 1, got {value}; try 2")
         if not timeout > 0:
             raise ValueError(f"timeout must be positive, got {timeout}; try 60")
+        if shutil.which(command[0]) is None:
+            raise ValueError(
+                f"command starts {command[0]}, which is no program that can be run from "
+                f"{Path.cwd()}; give its whole path, and make it executable (chmod +x)"
+            )
         self.command = list(command)
         self.protocol = protocol
         self.chunk_size = chunk_size
@@ -166,7 +174,7 @@ class _Process:
             )
         except OSError as error:
             self._log.close()
-            raise AnswerError(f"cannot start {self._command[0]}: {error}") from error
+            raise WorkerError(f"cannot start {self._command[0]}: {error}") from error
         return self._running
 
     def _obituary(self, late: bool, timeout: float) -> str:

@@ -29,7 +29,8 @@ class PythonPool(WorkerPool):
         chunk_size: the most samples in one call.
         timeout: seconds that a call may take, the imports of the first one included.
         retries: how often a call that failed is repeated.
-        failures: the folder for the samples of a call that failed for good.
+        failures: the folder for the samples of a call that failed for good; None saves
+            none.
 
     Raises:
         ValueError: the function cannot be found, or a number is out of range.
@@ -44,7 +45,7 @@ class PythonPool(WorkerPool):
         chunk_size: int,
         timeout: float,
         retries: int,
-        failures: str,
+        failures: str | None,
     ) -> None:
         found(function)
         served = json.dumps([function, arguments or {}, seeded])

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+PROGRAM = ("channel=simulator", "channel/workers=program", "channel.workers.retries=0")
 CASES = {
     "unknown key": (["n_critc=3"], ["n_critc", "did you mean n_critic?"]),
     "unknown nested key": (
@@ -21,18 +22,26 @@ CASES = {
     "boolean for a number": (["n_critic=true"], ["n_critic", "True", "int"]),
     "negative step": (
         ["bridge=finite_difference", "bridge.step=-1"],
-        ["bridge", "step", "-1", "positive"],
+        ["train: bridge.step must be positive", "-1"],
     ),
     "zero directions": (
         ["bridge=finite_difference", "bridge.directions.num_directions=0"],
-        ["num_directions", "0", "at least 1"],
+        ["train: bridge.directions.num_directions must be at least 1", "0"],
     ),
     "zero draws": (
         ["bridge=score_function", "bridge.num_draws=0"],
         ["num_draws", "0", "at least 1"],
     ),
-    "no iterations": (["max_iterations=0"], ["max_iterations", "0"]),
-    "n_critic": (["n_critic=0"], ["n_critic", "0"]),
+    "odd antithetic draws": (
+        ["bridge=score_function", "bridge/draws=antithetic", "bridge.num_draws=7"],
+        ["bridge.num_draws", "7", "bridge/draws=independent"],
+    ),
+    "no iterations": (["max_iterations=0"], ["max_iterations", "0", "try 2000"]),
+    "n_critic": (["n_critic=0"], ["n_critic", "0", "try 1"]),
+    "negative latents": (
+        ["generator.latent_dim=-3"],
+        ["train: generator.latent_dim must", "-3; try"],
+    ),
     "batch larger than the data": (
         ["data.batch_size=501"],
         ["batch_size", "501", "500"],
@@ -66,7 +75,18 @@ CASES = {
     ),
     "gradient through a simulator": (
         ["channel=simulator", "channel.workers.function.path=math.sqrt"],
-        ["SimulatorChannel", "score_function", "straight_through"],
+        [
+            *["SimulatorChannel", "score_function", "straight_through"],
+            "(bridge=exact, channel=simulator)",
+        ],
+    ),
+    "program that is not there": (
+        [*PROGRAM, "channel.workers.command=[./nope]", "bridge=score_function"],
+        ["channel.workers.command starts ./nope", "give its whole path"],
+    ),
+    "program that is no simulator": (
+        [*PROGRAM, "channel.workers.command=[cat]", "bridge=score_function"],
+        ["train: channel: the simulator failed: cat", "64 samples)"],
     ),
     "simulator that is not there": (
         ["channel=simulator", "channel.workers.function.path=nope.nope"],
@@ -159,6 +179,18 @@ def test_an_output_folder_that_cannot_be_written_is_named(train, tmp_path) -> No
     result = train()
     assert result.code == 2
     assert "outputs" in result.err
+
+
+def test_options_are_named_as_they_were_typed(cli) -> None:
+    result = cli("train", "discriminator=packed_dcgan", "bridge=spsa")
+    assert result.code == 2
+    assert "(discriminator=packed_dcgan, bridge=spsa)" in result.err
+
+
+def test_data_are_not_unpacked_for_what_cannot_run(cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("GAN_GRADFLOW_DATA", str(tmp_path / "data"))
+    assert cli("train", "bridge=finite_difference", "bridge.step=-1").code == 2
+    assert not list(tmp_path.glob("data/*"))
 
 
 def test_a_batch_coupling_discriminator_is_refused_single_sample_bridges(cli) -> None:

@@ -136,9 +136,26 @@ def test_a_program_that_talks_nonsense_is_quoted(tmp_path, children):
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path):
-    pool = WorkerPool(["./nowhere"], NPYArrays(), 1, 9, 60.0, 0, str(tmp_path))
-    with pytest.raises(WorkerError, match=r"cannot start \./nowhere"):
+    with pytest.raises(ValueError, match=r"command starts \./nowhere.*whole path"):
+        WorkerPool(["./nowhere"], NPYArrays(), 1, 9, 60.0, 0, str(tmp_path))
+
+
+def test_a_program_that_cannot_be_started_is_tried_once(tmp_path):
+    program = tmp_path / "program"
+    program.write_bytes(b"no program")
+    program.chmod(0o700)
+    pool = WorkerPool([str(program)], NPYArrays(), 1, 9, 60.0, 2, str(tmp_path / "f"))
+    with pytest.raises(WorkerError, match=r"Exec format error: '\S+'$"):
         pool(SAMPLES)
+    assert not (tmp_path / "f").exists()
+
+
+def test_without_a_folder_no_samples_are_saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worker = InProcess(simulators.Wrong("raises", None), 0, None)
+    with pytest.raises(WorkerError, match=r"on the same 4 samples\)$"):
+        worker(-SAMPLES[1:])
+    assert not list(tmp_path.iterdir())
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path):
