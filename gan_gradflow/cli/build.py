@@ -25,6 +25,12 @@ from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.bridges import names_of
 from gan_gradflow.cli.errors import ConfigError, node_at_fault, root_cause
 from gan_gradflow.cli.launching import synchronises_batch_norm
+from gan_gradflow.cli.networks import (
+    check_discriminator,
+    check_emission,
+    check_generator,
+    try_out,
+)
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.compatibility import DeadEndError
 from gan_gradflow.modules.discriminator import DiscriminatorModule
@@ -78,6 +84,7 @@ def load(datamodule: L.LightningDataModule) -> None:
 def build_generator(config: dict[str, Any]) -> GeneratorModule:
     """The generator with its optimizer, and the bridge that its emission crosses."""
     network = build(config, "generator")
+    check_generator(network)
     channel = build(config, "channel")
     _check_shapes(network.event_shape, channel, config["data"]["event_shape"])
     try:
@@ -100,6 +107,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
     _check_vocabulary(config)
     generator = build_generator(config)
     network = build(config, "discriminator")
+    check_discriminator(network)
     try:
         discriminator = DiscriminatorModule(
             _in_memory_format(network, config),
@@ -109,7 +117,7 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
             *_build_optimizer(config, "discriminator", network),
             config["clip_norm"]["discriminator"],
         )
-        _try_out(discriminator, config["data"]["event_shape"])
+        try_out(discriminator, config["data"]["event_shape"])
         module = AdversarialModule(
             generator,
             discriminator,
@@ -329,30 +337,6 @@ def _build_optimizer(
     )
 
 
-def _try_out(discriminator: DiscriminatorModule, event_shape: list[int]) -> None:
-    """Let the discriminator score two samples, so that a misfit shows before the run."""
-    num_samples = 2 * getattr(discriminator.network, "pack_size", 1)
-    discriminator.eval()
-    try:
-        with torch.no_grad():
-            labels = torch.zeros(num_samples, dtype=torch.int64)
-            draws = torch.zeros(num_samples, discriminator.augmentation.num_draws)
-            samples = torch.zeros(num_samples, *event_shape)
-            scores = discriminator.augmented(samples, labels, draws)
-    except Exception as error:
-        raise ConfigError(
-            f"discriminator: it cannot score samples of {event_shape}: {error}"
-        ) from error
-    finally:
-        discriminator.train()
-    positions = discriminator.positions
-    if scores.shape != ((2,) if positions is None else (2, positions)):
-        raise ConfigError(
-            f"discriminator: it scores 2 samples with {list(scores.shape)}; it must "
-            "return one score for each, [2]"
-        )
-
-
 def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
     """Let a copy of the generator emit a batch across a copy of the bridge.
 
@@ -372,6 +356,14 @@ def _try_the_bridge(module: AdversarialModule, data: dict[str, Any]) -> None:
             raise ConfigError(f"discriminator: {error}") from error
         try:
             emission = module.generator(latents, labels)
+        except Exception as error:
+            told = "" if labels is None else " and their labels"
+            raise ConfigError(
+                f"generator: it cannot turn {list(latents.shape)} latents{told} into "
+                f"samples: {error}"
+            ) from error
+        check_emission(module.generator.network, emission, batch)
+        try:
             module.bridge.given(labels)(module.critic, emission)
             module.generator.entropy_term(emission)
         except Exception as error:
