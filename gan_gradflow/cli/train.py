@@ -117,6 +117,7 @@ def train(
     from gan_gradflow.cli import build
     from gan_gradflow.cli.console import kept_log, print_summary, quiet_libraries
     from gan_gradflow.cli.summary import summarise
+    from gan_gradflow.modules.compatibility import doubts_about_classes
 
     quiet_libraries()
     config = {key: node for key, node in config.items() if key in RUN}
@@ -157,6 +158,9 @@ def train(
         if num_processes > 1:
             log.info(launching.description(config, num_processes))
         tell(going_on)
+        doubts = doubts_about_classes(module.generator, module.discriminator)
+        if doubts:
+            log.warning(doubts)
         failure = _fit(trainer, module, datamodule, going_on)
     summary = summarise(config, trainer, module, time.monotonic() - started)
     summary = {"finished": failure is None, **summary}

@@ -40,6 +40,23 @@ def refuse_what_cannot_work(
         refuse_one_stage(discriminator)
 
 
+def doubts_about_classes(
+    generator: GeneratorModule, discriminator: DiscriminatorModule
+) -> str | None:
+    """Why a generator may not learn the classes it is asked for; None if it can.
+
+    No error: samples may show their class, or the bridge may be all that asks for it.
+    """
+    if generator.num_classes is None or discriminator.conditional:
+        return None
+    return (
+        f"{type(generator.network).__name__} makes samples of a class, and "
+        f"{type(discriminator.network).__name__} is not told which: unless samples show "
+        "their class, nothing teaches it; choose a conditional discriminator, such as "
+        "discriminator=conditional_dcgan"
+    )
+
+
 def _refuse_classes(
     generator: GeneratorModule, discriminator: DiscriminatorModule
 ) -> None:

@@ -50,6 +50,17 @@ def test_the_game_is_watched_class_by_class(conditional):
     often = "callbacks.collapse_alarm.every_n_iterations=2"
     result = conditional("generator.num_classes=8", often)
     assert result.code == 0, result.err
+    assert "nothing teaches it" not in result.out
+
+
+def test_classes_that_nothing_teaches_are_told(conditional, tmp_path):
+    short = "max_iterations=1", "discriminator.width=16"
+    result = conditional("generator.num_classes=8", *short, discriminator="mlp")
+    assert result.code == 0, result.err
+    told = "ConditionalGenerator makes samples of a class, and MLPDiscriminator is not"
+    for text in (result.out, (tmp_path / "outputs/short/train.log").read_text()):
+        assert told in text
+        assert "such as discriminator=conditional_dcgan" in text
 
 
 def test_a_column_of_each_class_is_drawn_of_images(cli, tmp_path):
