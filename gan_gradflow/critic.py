@@ -109,14 +109,24 @@ class Critic:
         budget: int | None = None,
         chunk_size: int | None = None,
     ) -> "Critic":
-        """A score-only critic from a NumPy function: `[n, *event]` to losses `[n]`."""
+        """A score-only critic from a NumPy function: `[n, *event]` to losses `[n]`.
+
+        An answer that is not of real numbers raises a `CriticError`.
+        """
 
         def scored(samples: Tensor) -> Tensor:
             # NumPy has no bfloat16, and discrete samples do not have discrete losses.
             dtype = torch.promote_types(samples.dtype, torch.float32)
             asked = samples.to(dtype) if samples.is_floating_point() else samples
             # Copies: neither side may write to what the other keeps.
-            losses = np.array(function(asked.cpu().numpy().copy()))
+            answer = function(asked.cpu().numpy().copy())
+            losses = np.array(answer)
+            if losses.dtype.kind not in "biuf":
+                what = "None" if answer is None else f"an array of {losses.dtype}"
+                raise CriticError(
+                    f"the critic answered {len(samples)} samples with {what}; it must "
+                    "return real numbers, one loss for each sample"
+                )
             return torch.as_tensor(losses, dtype=dtype, device=samples.device)
 
         return cls(scored, access=Access.SCORES, budget=budget, chunk_size=chunk_size)
@@ -207,6 +217,8 @@ class Critic:
     def _answer(self, flat: Tensor, context: list[Tensor]) -> Tensor:
         try:
             losses = self.function(flat, *context)
+        except CriticError:
+            raise
         except Exception as error:
             raise CriticError(
                 f"the critic raised {type(error).__name__}: {error}"

@@ -219,6 +219,19 @@ def test_anything_but_a_loss_per_sample_is_an_error(access, function):
         Critic(function, access=access)(SAMPLES)
 
 
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (lambda x: None, "4 samples with None"),
+        (lambda x: [None] * len(x), "4 samples with an array of object"),
+        (lambda x: x.sum(1) + 1j, "4 samples with an array of complex128"),
+    ],
+)
+def test_numpy_answers_with_a_real_number_for_each_sample(loss, told):
+    with pytest.raises(CriticError, match=f"^the critic answered {told}.*one loss for"):
+        Critic.from_numpy(loss)(SAMPLES)
+
+
 def test_losses_are_floating_point():
     with pytest.raises(CriticError, match="int64 losses"):
         Critic(lambda x: x.sum(1).long())(SAMPLES)

@@ -30,8 +30,8 @@ def quiet_libraries() -> None:
 
 
 @contextmanager
-def kept_log(path: Path, rank: int) -> Iterator[None]:
-    """Inside, what is logged goes to the terminal and to a file.
+def kept_log(path: Path | None, rank: int) -> Iterator[None]:
+    """Inside, what is logged goes to the terminal and to a file, if there is one.
 
     Of several processes the first one tells all; the others tell of errors, and who they
     are.
@@ -40,8 +40,8 @@ def kept_log(path: Path, rank: int) -> Iterator[None]:
     before, level = root.handlers[:], root.level
     who = f"process {rank}: " if rank else ""
     form = logging.Formatter(f"%(asctime)s  {who}%(message)s", datefmt="%H:%M:%S")
-    file = _RunLog(path, delay=rank > 0)
-    root.handlers[:] = [logging.StreamHandler(sys.stdout), file]
+    files = [] if path is None else [_RunLog(path, delay=rank > 0)]
+    root.handlers[:] = [logging.StreamHandler(sys.stdout), *files]
     for handler in root.handlers:
         handler.setFormatter(form)
         handler.setLevel(logging.ERROR if rank else logging.NOTSET)
@@ -51,8 +51,9 @@ def kept_log(path: Path, rank: int) -> Iterator[None]:
     finally:
         root.handlers[:] = before
         root.setLevel(level)
-        with suppress(OSError):
-            file.close()
+        for file in files:
+            with suppress(OSError):
+                file.close()
 
 
 class _RunLog(WatchedFileHandler):

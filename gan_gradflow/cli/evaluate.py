@@ -5,6 +5,7 @@ the same figures again, and an extractor of features gives more.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_gradflow.metrics.evaluation import Evaluation, FeatureEvaluation
+
+log = logging.getLogger(__name__)
 
 TOP_LEVEL: dict[str, Any] = {
     "checkpoint": str,
@@ -100,7 +103,7 @@ def evaluate(config: dict[str, Any]) -> dict[str, Any]:
         ConfigError: something cannot be had or does not fit; nothing was written.
     """
     from gan_gradflow.cli import build
-    from gan_gradflow.cli.console import print_evaluation, quiet_libraries
+    from gan_gradflow.cli.console import kept_log, print_evaluation, quiet_libraries
     from gan_gradflow.cli.sample import load_generator
 
     quiet_libraries()
@@ -108,15 +111,18 @@ def evaluate(config: dict[str, Any]) -> dict[str, Any]:
     # Nothing is trained, so a batch cannot be too large for the data.
     fed = {**config["data"], "batch_size": 1}
     datamodule = build.build_datamodule({**config, "data": fed})
-    metric = _build_metric(config, datamodule)
-    features = _build_features(config, datamodule)
-    count = config["num_samples"] or metric.num_samples or 10000
-    try:
-        fakes = _draw(generator, count, config)
-        quality = metric(fakes) if metric.primary else {}
-        found = features(fakes) if features else None
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    with kept_log(None, rank=0):  # a file would be left by what is refused
+        log.info("looking at the reals")
+        metric = _build_metric(config, datamodule)
+        features = _build_features(config, datamodule)
+        count = config["num_samples"] or metric.num_samples or 10000
+        log.info("looking at %s fakes of %s", f"{count:,}", config["checkpoint"])
+        try:
+            fakes = _draw(generator, count, config)
+            quality = metric(fakes) if metric.primary else {}
+            found = features(fakes) if features else None
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
     results = {
         "checkpoint": config["checkpoint"],
         "weights": config["weights"],

@@ -36,7 +36,9 @@ class Manifolds:
 
     def __init__(self, reals: Float[Tensor, "n d"], neighbours: int) -> None:
         self.neighbours = neighbours
-        self._require_more(len(reals), "reals")
+        if neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1, got {neighbours}; try 5")
+        self._require_more(len(reals), "reals", "hold out more")
         self._reals, self._radii = reals, radii(reals, neighbours)
 
     def __call__(self, fakes: Float[Tensor, "m d"]) -> dict[str, float]:
@@ -45,7 +47,9 @@ class Manifolds:
         Raises:
             ValueError: no more fakes than neighbours.
         """
-        self._require_more(len(fakes), "fakes")
+        self._require_more(
+            len(fakes), "fakes", f"raise num_samples above {self.neighbours}"
+        )
         reach = radii(fakes, self.neighbours)
         first = 0
         recalled = torch.zeros(len(self._reals), dtype=torch.bool)
@@ -66,9 +70,11 @@ class Manifolds:
             "coverage": covered.double().mean().item(),
         }
 
-    def _require_more(self, count: int, which: str) -> None:
-        if not 1 <= self.neighbours < count:
-            raise ValueError(
-                f"neighbours must be at least 1 and below the {count} {which}, got "
-                f"{self.neighbours}; try 5"
-            )
+    def _require_more(self, count: int, which: str, way: str) -> None:
+        if count > self.neighbours:
+            return
+        fewer = f", or use neighbours={count - 1}" if count > 1 else ""
+        raise ValueError(
+            f"neighbours is {self.neighbours}, and there are no more than {count} {which}; "
+            f"{way}{fewer}"
+        )

@@ -49,6 +49,8 @@ def test_the_figures_are_those_of_training(evaluate, checkpoint, tmp_path) -> No
     assert found["error"].keys() == {"frechet_distance", "kernel_distance"}
     assert "reals against reals" in result.out
     assert "nearer than reals" in result.out
+    assert "  looking at the reals\n" in result.out
+    assert f"  looking at 200 fakes of {checkpoint}\n" in result.out
 
 
 def test_table_pictures_and_tensorboard_are_in_the_run_folder(
@@ -134,6 +136,10 @@ def test_the_features_may_be_of_any_network(evaluate, tmp_path) -> None:
         ),
         "few fakes": (["num_samples=2"], ["2 fakes", "2 features", "num_samples"]),
         "no fakes": (["num_samples=-1"], ["num_samples", "-1"]),
+        "fewer fakes than neighbours": (
+            ["num_samples=3"],
+            ["num_samples above 5, or use neighbours=2"],
+        ),
         "more fakes than reals": (["num_samples=400"], ["400", "300"]),
         "neighbours": (["neighbours=0"], ["neighbours", "0", "try 5"]),
         "unknown key": (["neighbors=3"], ["neighbors", "neighbours"]),

@@ -37,9 +37,15 @@ def test_chunks_change_nothing(monkeypatch) -> None:
     assert Manifolds(reals, 3)(fakes) == whole
 
 
-@pytest.mark.parametrize("count", [0, 4])
-def test_a_number_of_neighbours_that_cannot_be_is_named(count) -> None:
-    with pytest.raises(ValueError, match=f"below the 4 reals, got {count}; try 5"):
-        Manifolds(LINE, count)
-    with pytest.raises(ValueError, match="below the 1 fakes"):
-        Manifolds(LINE, 1)(LINE[:1])
+def test_a_number_of_neighbours_that_cannot_be_is_named_with_one_that_can() -> None:
+    with pytest.raises(ValueError, match="got 0; try 5"):
+        Manifolds(LINE, 0)
+    with pytest.raises(
+        ValueError, match=r"4 reals; hold out more, or use neighbours=3$"
+    ):
+        Manifolds(LINE, 4)
+    manifolds = Manifolds(LINE, 3)
+    with pytest.raises(ValueError, match=r"num_samples above 3, or use neighbours=1$"):
+        manifolds(LINE[:2])
+    with pytest.raises(ValueError, match=r"1 fakes; raise num_samples above 3$"):
+        manifolds(LINE[:1])
