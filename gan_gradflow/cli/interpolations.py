@@ -13,7 +13,7 @@ from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.errors import nearest, plainly
 
 
-def explained(cfg: DictConfig, error: OmegaConfBaseException) -> str:
+def why_unresolved(cfg: DictConfig, error: OmegaConfBaseException) -> str:
     """The message for a configuration that cannot be resolved.
 
     Where a key is missing, it tells which choice needs it, which choice lacks it, and

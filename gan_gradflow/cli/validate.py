@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gan_gradflow.cli.errors import ConfigError, nearest
-from gan_gradflow.cli.interpolations import explained
+from gan_gradflow.cli.interpolations import why_unresolved
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
 
@@ -44,7 +44,7 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
             f"{error.full_key} is missing; add {error.full_key}=VALUE"
         ) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(explained(cfg, error)) from error
+        raise ConfigError(why_unresolved(cfg, error)) from error
     _check_keys("", plain, top_level)
     _check_targets("", plain)
     return plain

@@ -1,7 +1,10 @@
-"""A user's own networks: what they lack is told before the run."""
+"""A user's own networks: as the page says, or what they lack is told before the run."""
+
+import re
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 from torch.distributions import Bernoulli
 
@@ -126,3 +129,19 @@ def test_a_discriminator_of_positions_needs_their_number():
 def test_an_emission_of_another_shape_is_named(emission, told):
     with pytest.raises(ConfigError, match=f"generator: Wide .*{told}"):
         check_emission(Wide(), emission, 5)
+
+
+def test_the_example_of_the_page_trains_and_is_drawn_from(cli, tmp_path):
+    page = (ROOT / "docs" / "networks.md").read_text(encoding="utf-8")
+    files = re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```", page, re.M | re.S)
+    assert len(files) == 4
+    for name, text in files:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    train, sample = re.findall(r"^    gan-gradflow (.*)$", page, re.M)
+    short = ("max_iterations=1", "metrics=none", "trainer.log_every_n_steps=1")
+    assert cli(*train.split(), *short).code == 0
+    drawn = cli(*sample.split())
+    assert drawn.code == 0, drawn.err
+    assert drawn.out.endswith("samples.png\n")
