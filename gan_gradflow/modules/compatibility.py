@@ -1,5 +1,7 @@
 """Which players, bridges and channels cannot work together, and what to take instead."""
 
+from typing import Any
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -60,11 +62,19 @@ def doubts_about_classes(
 def _refuse_classes(
     generator: GeneratorModule, discriminator: DiscriminatorModule
 ) -> None:
-    if discriminator.conditional and generator.num_classes is None:
+    if not discriminator.conditional:
+        return
+    if generator.num_classes is None:
         raise ValueError(
             "the discriminator scores a sample as one of its class, and fakes of this "
             "generator have none; choose a conditional generator, such as "
             "generator=conditional_dcgan"
+        )
+    known: Any = discriminator.network.num_classes
+    if known < generator.num_classes:
+        raise ValueError(
+            f"discriminator.num_classes is {known}, and generator.num_classes "
+            f"{generator.num_classes}; make them equal"
         )
 
 

@@ -102,6 +102,13 @@ def test_a_conditional_discriminator_needs_a_conditional_generator():
         make_module(discriminator=ClassDiscriminator())
 
 
+def test_a_discriminator_needs_every_class_of_the_generator():
+    fewer = ClassDiscriminator()
+    fewer.num_classes = 2
+    with pytest.raises(ValueError, match=r"is 2, and generator.num_classes 3; make"):
+        make_module(generator=ClassGenerator(), discriminator=fewer)
+
+
 def test_a_conditional_generator_may_face_a_plain_discriminator(tmp_path):
     discriminator = TinyDiscriminator()
     module = make_module(generator=ClassGenerator(), discriminator=discriminator)
