@@ -222,7 +222,10 @@ def build_trainer(
             **settings,
         )
     except Exception as error:
-        raise ConfigError(f"trainer: {root_cause(error)}") from error
+        said, accelerator = root_cause(error), config["trainer"].get("accelerator")
+        if re.search("No supported gpu|can not run on your system", said):
+            said += f" (trainer.accelerator={accelerator}); use trainer.accelerator=cpu"
+        raise ConfigError(f"trainer: {said}") from error
 
 
 def _chosen(config: dict[str, Any], said: str) -> str:
@@ -319,7 +322,9 @@ def _build_optimizer(
     try:
         optimizer = make(network.parameters())
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ConfigError(f"optimizer.{player}: {error}") from error
+        rate = "learning rate" in str(error)
+        key, way = (".lr", "; try 2e-4") if rate else ("", "")
+        raise ConfigError(f"optimizer.{player}{key}: {error}{way}") from error
     try:
         schedule = make_schedule(optimizer)
         follows = isinstance(schedule, LRScheduler)

@@ -72,7 +72,7 @@ def stand_in_the_run_folder(argv: list[str]) -> None:
         return  # Hydra will say what is wrong with it
     if isinstance(folder, str):
         if not Path(folder).is_dir():
-            raise ConfigError(f"resume: there is no run folder {folder}")
+            raise _no_run_folder(Path(folder))
         argv.append(f"hydra.run.dir={given[-1].partition('=')[2]}")
 
 
@@ -217,7 +217,7 @@ def _newest_readable(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     )
 
     if not folder.is_dir():
-        raise ConfigError(f"resume: there is no run folder {folder}")
+        raise _no_run_folder(folder)
     found = [folder / "checkpoints" / name for name in (LAST, PREVIOUS, BEST)]
     found = [path for path in found if path.exists()]
     if not found:
@@ -229,6 +229,19 @@ def _newest_readable(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
         except CheckpointError as error:
             found_damaged.append(str(error))
     raise ConfigError(f"resume: no checkpoint can be read: {'; '.join(found_damaged)}")
+
+
+def _no_run_folder(path: Path) -> ConfigError:
+    from gan_gradflow.modules.checkpoint import runs_beside
+
+    if path.is_file() and path.parent.name == "checkpoints":
+        return ConfigError(
+            f"resume: {path} is a file; give the folder of its run, "
+            f"resume={path.parents[1]}"
+        )
+    beside = [f"resume={run}" for run in runs_beside(path)]
+    way = f"try {', '.join(beside)}" if beside else "give the run_dir of a run"
+    return ConfigError(f"resume: there is no run folder {path}; {way}")
 
 
 def _edited(then: dict[str, Any], file: Path, damaged: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ annotated with; a node without may hold what the packaged configuration holds.
 
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, get_type_hints
@@ -141,10 +142,19 @@ def _typed(path: str, value: Any, hint: Any) -> Any:
         forms += [tuple(form) for form in forms]
     forms = [form for form in forms if _fits(form, hint)]
     if not forms or (isinstance(value, bool) and "bool" not in str(hint)):
-        name = hint.__name__ if inspect.isclass(hint) else str(hint)
-        kind = name.replace("typing.", "")[:200]
-        raise ConfigError(f"{path} is {value!r}, and it must be {kind}")
+        raise ConfigError(f"{path} is {value!r}, and it must be {_kind(hint)}")
     return list(forms[0]) if isinstance(value, list) else forms[0]
+
+
+def _kind(hint: Any) -> str:
+    """A type in words, without the tensors that nobody can type."""
+    name = hint.__name__ if inspect.isclass(hint) else str(hint)
+    typed = re.sub(
+        r" \| torch\.Tensor\b|\btorch\.Tensor \| |, torch\.Tensor\b", "", name
+    )
+    return re.sub(r"^typing\.Union\[(\w+)\]$", r"\1", typed).replace("typing.", "")[
+        :200
+    ]
 
 
 def _floats(value: Any) -> Any:

@@ -67,8 +67,14 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             than tensors and plain data, or was written by another program or version.
     """
     path = Path(path)
+    if path.is_dir():
+        there = [f for f in (path / LAST, path / "checkpoints" / LAST) if f.is_file()]
+        way = f"; give {there[0]}" if there else "; give a file in it"
+        raise CheckpointError(f"there is no checkpoint {path}: it is a folder{way}")
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}")
+        beside = [str(run / "checkpoints" / LAST) for run in runs_beside(path)]
+        way = f"; there is {', '.join(beside)}" if beside else "; give a .ckpt file"
+        raise CheckpointError(f"there is no checkpoint {path}{way}")
     try:
         damaged = _first_damaged_record(path)
         if damaged is not None:
@@ -83,6 +89,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from error
     _check(path, checkpoint)
     return checkpoint
+
+
+def runs_beside(path: Path) -> list[Path]:
+    """At most three run folders with a checkpoint, the newest first.
+
+    Those in the innermost folder that there is of a path which leads nowhere.
+    """
+    folder = next((parent for parent in path.parents if parent.is_dir()), Path())
+    found = folder.glob(f"*/checkpoints/{LAST}")
+    newest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+    return [file.parents[1] for file in newest[:3]]
 
 
 def _first_damaged_record(path: Path) -> str | None:

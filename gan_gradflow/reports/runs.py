@@ -73,7 +73,10 @@ def find_runs(folders: list[str]) -> list[Run]:
     found: dict[Path, Run] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise ReportError(f"there is no folder {folder}")
+            beside = sorted(folder.parent.glob("*/summary.json"))[:3]
+            there = ", ".join(str(file.parent) for file in beside)
+            way = f"there is {there}" if beside else "give run folders, or their parent"
+            raise ReportError(f"there is no folder {folder}; {way}")
         summaries = sorted(folder.rglob("summary.json"))
         if not summaries:
             raise ReportError(

@@ -98,7 +98,18 @@ CASES = {
     ),
     "jpeg of points": (["channel=jpeg"], ["channel", "JPEG", "[2]"]),
     "wrong measure": (["metrics=mnist"], ["metrics"]),
-    "learning rate": (["optimizer.generator.lr=-1"], ["optimizer.generator", "-1"]),
+    "learning rate": (
+        ["optimizer.generator.lr=-1"],
+        ["optimizer.generator.lr: ", "-1.0; try"],
+    ),
+    "learning rate in words": (
+        ["optimizer.generator.lr=fast"],
+        ["optimizer.generator.lr is 'fast', and it must be float\n"],
+    ),
+    "no graphics card": (
+        ["trainer.accelerator=gpu"],
+        ["(trainer.accelerator=gpu); use trainer.accelerator=cpu"],
+    ),
     "a schedule that waits for a figure": (
         ["schedule.generator._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"],
         ["schedule.generator", "T_max", "factor"],

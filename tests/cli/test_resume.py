@@ -106,3 +106,13 @@ def test_the_record_of_a_run_that_was_killed_is_that_of_one_in_one_go(
     for key in ("iterations", "queries", "quality", "floor"):
         assert summaries[0][key] == summaries[1][key]
     assert not list(Path("outputs").glob("2*"))  # no folder beside that of the run
+
+
+@pytest.mark.parametrize("given", ["outputs/a/checkpoints/last.ckpt", "outputs/nope"])
+def test_the_run_that_was_meant_is_offered(cli, tmp_path, given) -> None:
+    (tmp_path / "outputs/a/checkpoints").mkdir(parents=True)
+    (tmp_path / "outputs/a/checkpoints/last.ckpt").touch()
+    result = cli("train", f"resume={given}")
+    assert result.code == 2
+    assert given in result.err
+    assert result.err.endswith(" resume=outputs/a\n")

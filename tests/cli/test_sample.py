@@ -22,6 +22,19 @@ def size_of(path) -> tuple[int, int]:
         return image.size
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["outputs/a", "outputs/a/checkpoints", "outputs/b.ckpt", "outputs/b/x.ckpt"],
+)
+def test_the_checkpoint_that_was_meant_is_offered(cli, tmp_path, given) -> None:
+    (tmp_path / "outputs/a/checkpoints").mkdir(parents=True)
+    (tmp_path / "outputs/a/checkpoints/last.ckpt").touch()
+    result = cli("sample", f"checkpoint={given}")
+    assert result.code == 2
+    assert f"there is no checkpoint {given}" in result.err
+    assert result.err.endswith(" outputs/a/checkpoints/last.ckpt\n")
+
+
 def test_a_grid_is_drawn_from_a_checkpoint(cli, checkpoint, tmp_path) -> None:
     result = cli("sample", f"checkpoint={checkpoint}", "run_name=drawn")
     path = tmp_path / "outputs/drawn/samples.png"

@@ -99,6 +99,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
     with pytest.raises(ReportError, match=r"holds no summary\.json"):
         find_runs([str(tmp_path)])
     folder = leave_run(tmp_path / "a")
+    with pytest.raises(ReportError, match=r"no folder .*nowhere; there is .*/a$"):
+        find_runs([str(tmp_path / "nowhere")])
     (folder / "config.yaml").unlink()
     with pytest.raises(ReportError, match=r"has no config\.yaml"):
         find_runs([str(tmp_path)])
