@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_gradflow.cli.errors import ConfigError, nearest
+from gan_gradflow.cli.errors import ConfigError, nearest, plainly
 from gan_gradflow.cli.interpolations import why_unresolved
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
