@@ -97,7 +97,7 @@ def from_uniforms(
     except NotImplementedError as error:
         raise ValueError(
             f"{type(base).__name__} has no inverse distribution function to draw "
-            "through; choose draws: independent"
+            "through; choose bridge/draws=independent"
         ) from error
     return draws.to(parameters_of(base)[0].dtype)
 

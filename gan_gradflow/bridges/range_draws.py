@@ -46,5 +46,5 @@ class RangeDraws(IndependentDraws):
         """
         raise ValueError(
             "RangeDraws give a tensor emission its widths, and a "
-            f"{type(distribution).__name__} has its own; choose draws: independent"
+            f"{type(distribution).__name__} has its own; choose bridge/draws=independent"
         )

@@ -98,7 +98,7 @@ def test_pairs_of_skewed_draws_come_from_opposite_quantiles(emission):
 )
 def test_draws_that_need_an_inverse_which_is_not_known_are_an_error(draws, emission):
     oracle = Oracle(Linear())
-    with pytest.raises(ValueError, match="choose draws: independent"):
+    with pytest.raises(ValueError, match="choose bridge/draws=independent"):
         ScoreFunctionBridge(2, 1.0, draws, NoBaseline())(Critic(oracle), emission)
     assert not oracle.seen
 

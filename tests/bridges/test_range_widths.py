@@ -82,7 +82,7 @@ def test_the_critic_is_asked_with_these_widths():
 def test_a_distribution_has_widths_of_its_own():
     bridge = ScoreFunctionBridge(2, 1.0, RangeDraws(-1.0, 1.0, 0.2), NoBaseline())
     oracle = Oracle(Linear())
-    with pytest.raises(ValueError, match="choose draws: independent"):
+    with pytest.raises(ValueError, match="choose bridge/draws=independent"):
         bridge(Critic(oracle), Normal(torch.zeros(3), 1.0))
     assert not oracle.seen
 
