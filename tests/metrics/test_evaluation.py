@@ -78,7 +78,7 @@ def test_no_more_training_samples_are_searched_than_asked_for() -> None:
     [
         ({"num_resamples": 1}, "num_resamples must be at least 2, got 1"),
         ({"max_train": 0}, "max_train must be at least 1, got 0"),
-        ({"neighbours": 200}, "below the 200 reals, got 200"),
+        ({"neighbours": 200}, "neighbours is 200.*no more than 200 reals"),
         ({"subset_size": 1}, "subset_size at least 2"),
     ],
 )
