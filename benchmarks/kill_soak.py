@@ -4,10 +4,10 @@
 
 For each bridge a run on the ring is killed with SIGKILL at random times (in start-up, in
 an iteration, in the writing of a checkpoint) and resumed each time with
-`gan-gradflow train resume=...`, until it may end. Then every weight, moment, buffer,
-random generator, count and callback in its last checkpoint is compared, to the last bit,
-with that of a run in one go. Every life is a process forked from one that has imported the
-libraries already, so a life takes seconds.
+`gan-gradflow train resume=...`, until it may end; the times are shares of what the run
+takes in one go. Then every weight, moment, buffer, random generator, count and callback in
+its last checkpoint is compared, to the last bit, with that of a run in one go. Every life
+is forked from a process that has imported the libraries already, so it takes seconds.
 """
 
 import argparse
@@ -51,7 +51,9 @@ def soak(bridge: str, kills: int, iterations: int, seed: int) -> Outcome:
     """Kill and resume a run until it has been killed so often, and compare."""
     draw = random.Random(f"{seed} {bridge}")
     begin = ("train", *SETTINGS, f"bridge={bridge}", f"max_iterations={iterations}")
+    started = time.monotonic()
     live(*begin, "run_name=whole")
+    whole = time.monotonic() - started
     run, killed, begun_again, cut_off = Path("outputs/killed"), 0, 0, 0
     while True:
         if list(run.glob("checkpoints/*.ckpt")):
@@ -60,7 +62,7 @@ def soak(bridge: str, kills: int, iterations: int, seed: int) -> Outcome:
             begun_again += run.exists()
             shutil.rmtree(run, ignore_errors=True)
             words = (*begin, "run_name=killed")
-        seconds = draw.uniform(0.2, 5.0) if killed < kills else None
+        seconds = whole * draw.uniform(0.05, 0.7) if killed < kills else None
         if live(*words, seconds=seconds):
             break
         killed += 1
@@ -128,6 +130,7 @@ def main() -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(
         ["lightning", "gan_gradflow.cli.build", "gan_gradflow.cli.train"]
     )
+    live("--version")  # the libraries are imported before any life is timed
     started = time.monotonic()
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
