@@ -23,13 +23,23 @@ def why_unresolved(cfg: DictConfig, error: OmegaConfBaseException) -> str:
         cfg: the configuration.
         error: what resolving it raised.
     """
-    missing = re.search(r"Interpolation key '(\w[^']*)' not found", str(error))
+    missing = re.search(
+        r"Interpolation key '(\w[^']*)' not found|trying to access (\w[^:]*): node `",
+        str(error),
+    )
     if missing is None or not error.full_key:
         return plainly(error)
-    key, (needing, _, needed_as) = missing[1], error.full_key.partition(".")
+    key = missing[1] or missing[2]
+    needing, _, needed_as = error.full_key.partition(".")
     group, _, leaf = key.partition(".")
     if not leaf or not isinstance(OmegaConf.select(cfg, group), DictConfig):
         return f"{error.full_key} needs {key}, and there is none; {nearest(key, cfg)}"
+    if needing == group and "." in needed_as:
+        part, absent = f"{group}.{needed_as.split('.')[0]}", key.rpartition(".")[0]
+        return (
+            f"{error.full_key} needs {key}, and there is no {absent}; leave out {part}, "
+            f"too, with {part}=null"
+        )
     able, choices = _options_with(group, leaf), _choices()
     needs, lacks = error.full_key, group
     if choices.get(needing) in _options_with(needing, needed_as):

@@ -173,6 +173,16 @@ def test_bad_input_is_one_clear_message(train, tmp_path, overrides, told) -> Non
             "has no vocabulary; choose data=oracle_sequences or data=text_lines, or "
             "another generator",
         ),
+        *(
+            (
+                without_quality,
+                "callbacks.best_checkpoint.every_n_train_steps needs "
+                "callbacks.quality.every_n_iterations, and there is no "
+                "callbacks.quality; leave out callbacks.best_checkpoint, too, with "
+                "callbacks.best_checkpoint=null",
+            )
+            for without_quality in ("callbacks.quality=null", "~callbacks.quality")
+        ),
         (
             "optimizer.generator.lr=${generator.widht}",
             "optimizer.generator.lr needs generator.widht, and generator=mlp has no "
