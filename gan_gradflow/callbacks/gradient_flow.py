@@ -14,7 +14,8 @@ which is what the optimizer sees. The reference is
   little noise; of a bias, that they would share, they say nothing.
 
 A distribution that keeps no parameters of its own, such as one over sequences, has no place
-for a pull, and of it only the sizes of the updates are logged.
+for a pull. The gradients of its bridge are compared on the generator's parameters alone,
+with the same bridge, asked again.
 
 Of the same iteration, |w_after - w_before| / |w_before| of each layer's weights says
 whether it stands still (far below 1e-4) or is thrown about (above 1e-2).
@@ -23,7 +24,8 @@ whether it stands still (far below 1e-4) or is thrown about (above 1e-2).
 import copy
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -38,7 +40,7 @@ from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import seed_draws, seed_for
 from gan_gradflow.metrics.gradient_fidelity import (
     Fidelity,
-    GradientFidelity,
+    fidelity,
     measure_fidelity,
 )
 from gan_gradflow.metrics.gradient_reference import (
@@ -109,24 +111,17 @@ class GradientFlow(L.Callback):
         ):
             place = ("gradient flow", trainer.global_step)
             seed_draws(seed_for(self.seed, *place), pl_module.device)
-            reference, found = self.measure(pl_module, batch, trainer)
-        self._say_reference(trainer, reference.name)
+            found = self.measure(pl_module, batch, trainer)
+        self._say_reference(trainer, found.reference)
         figures["gradient_flow/queries"] = self.queries
-        if reference.pulls.numel():
-            figures["gradient_flow/reference_norm"] = _norm(reference)
-        if found is not None:
-            figures |= _figures(found)
+        figures |= _figures(found)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
 
     def measure(
         self, pl_module: AdversarialModule, batch: Batch, trainer: L.Trainer
-    ) -> tuple[Reference, GradientFidelity | None]:
-        """The fidelity of the bridge as it is, at fresh latents of one batch.
-
-        None where the reference is zero, as of a critic that is flat everywhere, or where
-        there is nothing to compare.
-        """
+    ) -> "Measured":
+        """The fidelity of the bridge as it is, at fresh latents of one batch."""
         reals = batch.reals[-1]
         classes = pl_module.generator.num_classes
         labels = batch.labels[-1] if classes and batch.labels is not None else None
@@ -150,25 +145,25 @@ class GradientFlow(L.Callback):
                 chunk_size=pl_module.critic.chunk_size,
             )
             emission = generator(latents, labels)
+            weights = [p for p in generator.network.parameters() if p.requires_grad]
+            num_draws = 1 if bridge.traits.deterministic else self.num_draws
             at = _boundary(emission)
             if at is None:
-                name = f"nothing, for {type(emission).__name__} has no place for a pull"
-                return Reference(name, torch.zeros(1, len(reals), 0)), None
-            passes = _passes(pl_module)
-            reference = _reference_for(bridge, critic, emission, at, passes)
-            found = None
-            if _norm(reference) > 0:
-                found = measure_fidelity(
-                    bridge,
-                    critic,
-                    emission,
-                    reference,
-                    1 if bridge.traits.deterministic else self.num_draws,
-                    at,
-                    [p for p in generator.network.parameters() if p.requires_grad],
+                found = _on_parameters(bridge, critic, emission, num_draws, weights)
+            else:
+                reference = _reference_for(
+                    bridge, critic, emission, at, _passes(pl_module)
                 )
+                found = Measured(reference.name, _norm(reference), None, None)
+                if found.reference_norm:
+                    measured = measure_fidelity(
+                        bridge, critic, emission, reference, num_draws, at, weights
+                    )
+                    found = found._replace(
+                        pull=measured.pull, parameters=measured.parameters
+                    )
         self.queries += critic.queries
-        return reference, found
+        return found
 
     def state_dict(self) -> dict[str, int]:
         """The queries so far."""
@@ -198,6 +193,22 @@ class GradientFlow(L.Callback):
             if isinstance(logger, TensorBoardLogger):
                 line = f"compared with: {reference}"
                 logger.experiment.add_text("gradient_flow", line, trainer.global_step)
+
+
+class Measured(NamedTuple):
+    """What there was to measure of one batch.
+
+    Attributes:
+        reference: what the gradients were compared with.
+        reference_norm: its mean norm on a sample; None where it has no place there.
+        pull: on the emission; None without a place, or where the reference is zero.
+        parameters: on the generator's parameters; None where the reference is zero.
+    """
+
+    reference: str
+    reference_norm: float | None
+    pull: Fidelity | None
+    parameters: Fidelity | None
 
 
 _OWN = "the same bridge, asked again, which says nothing of a bias"
@@ -235,6 +246,33 @@ def _own(
     return Reference(_OWN, torch.stack(pulls))
 
 
+def _on_parameters(
+    bridge: GradientBridge,
+    critic: Critic,
+    emission: Emission,
+    num_draws: int,
+    weights: Sequence[nn.Parameter],
+) -> Measured:
+    """Gradients of the mean loss, beside a reference of as few more of the same."""
+
+    def gradient() -> Tensor:
+        gradients = torch.autograd.grad(
+            bridge(critic, emission).mean(),
+            weights,
+            retain_graph=True,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+        return torch.cat([g.flatten() for g in gradients]).unsqueeze(0)
+
+    count = 1 if bridge.traits.deterministic else 2
+    gradients = torch.stack([gradient() for _ in range(num_draws + count)])
+    found = None
+    if gradients[num_draws:].any():
+        found = fidelity(gradients[:num_draws], gradients[num_draws:])
+    return Measured(_OWN, None, None, found)
+
+
 def _norm(reference: Reference) -> float:
     """The mean norm of the reference pull on a sample."""
     return float(reference.pulls.double().mean(0).norm(dim=1).mean())
@@ -260,9 +298,13 @@ def _passes(pl_module: AdversarialModule) -> bool:
     return through or pl_module.channel.traits.differentiable
 
 
-def _figures(found: GradientFidelity) -> dict[str, float]:
+def _figures(found: Measured) -> dict[str, float]:
     blind = found.reference == _OWN
-    figures = _named("pull", found.pull, blind)
+    figures = {}
+    if found.reference_norm is not None:
+        figures["reference_norm"] = found.reference_norm
+    if found.pull is not None:
+        figures |= _named("pull", found.pull, blind)
     if found.parameters is not None:
         figures |= _named("parameters", found.parameters, blind)
     named = {f"gradient_flow/{name}": value for name, value in figures.items()}
@@ -270,11 +312,17 @@ def _figures(found: GradientFidelity) -> dict[str, float]:
 
 
 def _named(what: str, fidelity: Fidelity, blind: bool) -> dict[str, float]:
-    """Figures by name; without scale and bias where the reference would share the bias."""
-    noise = max(fidelity.variance.value, 0.0)
-    figures = {f"{what}_cosine": fidelity.cosine.value, f"{what}_noise": noise**0.5}
-    if noise > 0:
+    """Figures by name; without scale and bias where the reference would share the bias.
+
+    A reference that is all noise, so that its squared norm less its noise is not above
+    zero, leaves nothing but the ratio of signal to noise, which does without it.
+    """
+    noise, figures = fidelity.variance.value, {}
+    if noise:
         figures[f"{what}_snr"] = fidelity.signal.value
+    if noise < 0:
+        return figures
+    figures |= {f"{what}_cosine": fidelity.cosine.value, f"{what}_noise": noise**0.5}
     if not blind:
         figures[f"{what}_scale"] = fidelity.scale.value
         figures[f"{what}_squared_bias"] = fidelity.squared_bias.value

@@ -8,7 +8,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from gan_gradflow.callbacks.gradient_flow import GradientFlow
+from gan_gradflow.callbacks.gradient_flow import GradientFlow, _named
+from gan_gradflow.metrics.gradient_fidelity import fidelity
 
 EVERY = "callbacks.gradient_flow.every_n_iterations"
 BRIDGES = {
@@ -93,19 +94,35 @@ def test_an_equation_is_compared_with_itself_and_its_bias_left_open(
     assert "gradient_flow/pull_scale" not in scalars(tmp_path / "outputs/short")
 
 
-def test_sequences_have_no_place_for_a_pull_and_are_trained_all_the_same(
+def test_sequences_have_no_place_for_a_pull_and_are_measured_on_the_parameters(
     cli, tmp_path
 ) -> None:
-    short = ("data.vocabulary=50", "data.event_shape=[10]", "max_iterations=1")
+    short = ("data.vocabulary=50", "data.event_shape=[10]", "max_iterations=3")
     off = ("callbacks.likelihood=null", "metrics=none", "trainer.log_every_n_steps=1")
     options = (*short, *off, f"{EVERY}=1", "run_name=short")
     result = cli("train", "experiment=oracle_sequences", *options)
     assert result.code == 0, result.err
-    assert "nothing, for TokenSequences" in train_log(tmp_path)
+    assert "says nothing of a bias" in train_log(tmp_path)
+    logged = scalars(tmp_path / "outputs/short")
+    assert len(logged["gradient_flow/parameters_snr"]) == 3
+    assert not {"gradient_flow/pull_snr", "gradient_flow/reference_norm"} & set(logged)
+    assert "gradient_flow/parameters_scale" not in logged  # of its own bias it is blind
 
 
 def train_log(tmp_path) -> str:
     return (tmp_path / "outputs/short/train.log").read_text()
+
+
+def test_a_reference_that_is_all_noise_leaves_the_signal_to_noise_ratio() -> None:
+    draws, noise = torch.tensor([[[1.0, 0]], [[0, 1]]]), torch.eye(2).unsqueeze(1)
+    found = fidelity(draws, torch.stack([noise[0], -noise[0]]))
+    assert set(_named("pull", found, blind=True)) == {"pull_snr"}
+    found = fidelity(draws, 10 + torch.stack([noise[0], -noise[0]]))
+    assert set(_named("pull", found, blind=True)) == {
+        "pull_snr",
+        "pull_cosine",
+        "pull_noise",
+    }
 
 
 def test_an_update_is_measured_by_the_weights_it_moves() -> None:
