@@ -9,7 +9,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
@@ -23,6 +23,7 @@ from gan_gradflow.cli.interpolations import why_unresolved
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,26 +87,18 @@ def _check_targets(path: str, node: Any) -> None:
 
 def _check_signature(path: str, node: dict[str, Any]) -> None:
     target = _find(path, node["_target_"])
-    signature = inspect.signature(target)
-    hints = _hints(target)
-    parameters = {
-        name: parameter
-        for name, parameter in signature.parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
+    hints, needed, takes_all = _signature(target)
     for key, value in node.items():
         if key in _HYDRA_KEYS:
             continue
-        if key not in parameters:
+        if key not in hints and not takes_all:
             raise ConfigError(  # a typing mistake, or an experiment's, for another class
                 f"there is no key {path}.{key}: {target.__name__} does not take it; "
-                f"{nearest(key, parameters)}; '~{path}.{key}' leaves it out"
+                f"{nearest(key, hints)}; '~{path}.{key}' leaves it out"
             )
         node[key] = _typed(f"{path}.{key}", value, hints.get(key, object))
-    given = node.keys()
-    for name, parameter in parameters.items():
-        needed = parameter.default is parameter.empty and not node.get("_partial_")
-        if needed and name not in given:
+    for name in [] if node.get("_partial_") else needed:
+        if name not in node:
             raise ConfigError(f"{path}.{name} is missing; add {path}.{name}=VALUE")
 
 
@@ -119,6 +112,36 @@ def _find(path: str, target: str) -> Any:
         ) from error
     if not callable(found):
         raise ConfigError(f"{path}._target_: {target} is not a class or a function")
+    return found
+
+
+class _Signature(NamedTuple):
+    """What may be given by name: with what types, what has to be, and whether all may."""
+
+    hints: dict[str, Any]
+    needed: list[str]
+    takes_all: bool
+
+
+def _signature(target: Any) -> _Signature:
+    """Of a class that takes `**kwargs` also what the ones that it inherits from take."""
+    makers = [target]
+    if inspect.isclass(target):
+        makers += [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
+        del makers[1]  # the class's own, again
+    found = _Signature({}, [], True)
+    for maker in makers:
+        parameters = inspect.signature(maker).parameters.values()
+        own = {p.name: p for p in parameters if p.kind in _BY_NAME and p.name != "self"}
+        known = _hints(maker)
+        hints = {name: known.get(name, object) for name in own}
+        needed = found.needed
+        if maker is target:
+            needed = [name for name, p in own.items() if p.default is p.empty]
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        found = _Signature(hints | found.hints, needed, takes_all)
+        if not takes_all:
+            break
     return found
 
 

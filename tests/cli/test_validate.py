@@ -31,3 +31,38 @@ def test_a_list_of_the_wrong_kind_is_named(betas) -> None:
 def test_what_a_class_does_not_take_is_named_with_the_way_out() -> None:
     with pytest.raises(ConfigError, match=r"no key adam\.gamma.*'~adam\.gamma'"):
         adam(gamma=1.0)
+
+
+class Base:
+    def __init__(self, width: int, depth: float) -> None: ...
+
+
+class Hands(Base):
+    def __init__(self, sigma: float, *args: int, **kwargs: int) -> None: ...
+
+
+class HandsOn(Hands): ...
+
+
+class TakesAll:
+    def __init__(self, **kwargs: int) -> None: ...
+
+
+def node_of(kind: type, **keys) -> dict:
+    node = {"_target_": f"{__name__}.{kind.__qualname__}", **keys}
+    return validate(OmegaConf.create({"part": node}), {"part": object})["part"]
+
+
+@pytest.mark.parametrize("kind", [Hands, HandsOn])
+def test_a_class_that_hands_keys_on_takes_those_of_the_one_it_inherits(kind) -> None:
+    assert type(node_of(kind, sigma=1, depth=2)["depth"]) is float
+    with pytest.raises(ConfigError, match=r"no key part\.dept.*did you mean depth"):
+        node_of(kind, sigma=1, dept=2)
+    with pytest.raises(ConfigError, match=r"part\.width is 'x', and it must be int"):
+        node_of(kind, sigma=1, width="x")
+    with pytest.raises(ConfigError, match=r"part\.sigma is missing"):
+        node_of(kind, width=1)
+
+
+def test_a_class_that_takes_all_keys_takes_any() -> None:
+    assert node_of(TakesAll, anything=1)["anything"] == 1
