@@ -11,12 +11,13 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_class, instantiate
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.callbacks.likelihood import Likelihood
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel, ChannelError
@@ -31,11 +32,18 @@ from gan_gradflow.cli.networks import (
     check_generator,
     try_out,
 )
+from gan_gradflow.metrics.base import SampleQuality
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.compatibility import DeadEndError
 from gan_gradflow.modules.discriminator import DiscriminatorModule
 from gan_gradflow.modules.generator import GeneratorModule
+from gan_gradflow.modules.query_plan import QueryPlan
+from gan_gradflow.networks.augmentations import Augmentation
+from gan_gradflow.objectives.base import Objective
+from gan_gradflow.objectives.penalties import Penalty
 from gan_gradflow.types import Access
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 def build(config: dict[str, Any], key: str, name: str | None = None) -> Any:
@@ -43,10 +51,11 @@ def build(config: dict[str, Any], key: str, name: str | None = None) -> Any:
 
     Raises:
         ConfigError: the class refused its arguments; the message is its own, below the
-            key of the argument or of the class.
+            key of the argument or of the class. Or it is not of the kind that belongs
+            there.
     """
     try:
-        return instantiate(config[key], _convert_="all")
+        part = instantiate(config[key], _convert_="all")
     except Exception as error:
         below, said = node_at_fault(error), root_cause(error)
         place = ".".join(filter(None, [name or key, below]))
@@ -54,6 +63,42 @@ def build(config: dict[str, Any], key: str, name: str | None = None) -> Any:
         arguments = OmegaConf.select(node, below) if below else node
         is_argument = said.split(" ")[0] in arguments
         raise ConfigError(f"{place}{'.' if is_argument else ': '}{said}") from error
+    _check_kind(name or key, part)
+    return part
+
+
+_KINDS: dict[str, type] = {
+    "bridge": GradientBridge,
+    "channel": Channel,
+    "objective": Objective,
+    "penalty": Penalty,
+    "augmentation": Augmentation,
+    "queries": QueryPlan,
+    "metrics": SampleQuality,
+    "callbacks": L.Callback,
+    "logger": Logger,
+    "data": L.LightningDataModule,
+}
+
+
+def _check_kind(place: str, part: Any) -> None:
+    """A part is of its kind, and has set what classes of ours only annotate."""
+    wanted = _KINDS.get(place.partition(".")[0], object)
+    if not isinstance(part, wanted):
+        raise ConfigError(
+            f"{place}: {type(part).__name__} is no {wanted.__name__}; inherit from "
+            f"{wanted.__module__}.{wanted.__name__}, or choose another class"
+        )
+    for kind in type(part).__mro__:
+        if not kind.__module__.startswith(f"{_PACKAGE}."):
+            continue
+        for name in vars(kind).get("__annotations__", {}):
+            if not hasattr(part, name):
+                raise ConfigError(
+                    f"{place}: {type(part).__name__} has no `{name}`, which every "
+                    f"{kind.__name__} declares in its class body; {kind.__module__} says "
+                    "what it means"
+                )
 
 
 def build_datamodule(config: dict[str, Any]) -> L.LightningDataModule:
@@ -187,6 +232,7 @@ def build_callbacks(
     ]
     for callback in built:
         if isinstance(callback, QualityReport):
+            _check_kind("metrics", callback.metric)
             try:
                 callback.prepare(datamodule)
             except ValueError as error:

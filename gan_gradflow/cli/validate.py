@@ -157,6 +157,7 @@ def _typed(path: str, value: Any, hint: Any) -> Any:
     if hint in (object, Any, inspect.Parameter.empty):
         return value
     if isinstance(value, dict) and "_target_" in value:
+        _check_kind(path, value, hint)
         return value
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         return value
@@ -167,6 +168,22 @@ def _typed(path: str, value: Any, hint: Any) -> Any:
     if not forms or (isinstance(value, bool) and "bool" not in str(hint)):
         raise ConfigError(f"{path} is {value!r}, and it must be {_kind(hint)}")
     return list(forms[0]) if isinstance(value, list) else forms[0]
+
+
+def _check_kind(path: str, node: dict[str, Any], hint: Any) -> None:
+    """A part is of the class that the one around it asks for."""
+    target = _find(path, node["_target_"])
+    plain = inspect.isclass(hint) and not getattr(hint, "_is_protocol", False)
+    if plain and inspect.isclass(target) and not node.get("_partial_"):
+        try:
+            fits = issubclass(target, hint)
+        except TypeError:  # a generic type
+            return
+        if not fits:
+            raise ConfigError(
+                f"{path}._target_: {target.__name__} is no {hint.__name__}; inherit from "
+                f"{hint.__module__}.{hint.__name__}, or choose another class"
+            )
 
 
 def _kind(hint: Any) -> str:

@@ -133,6 +133,26 @@ CASES = {
         ["bridge._target_", "nope.Nope", "installed"],
     ),
     "not a class": (["bridge._target_=math.pi"], ["bridge._target_", "math.pi"]),
+    "a loss of torch as objective": (
+        ["objective._target_=torch.nn.BCEWithLogitsLoss"],
+        ["objective: BCEWithLogitsLoss is no Objective", "objectives.base.Objective"],
+    ),
+    "a module as bridge": (
+        ["bridge._target_=torch.nn.Identity"],
+        ["bridge: Identity is no GradientBridge", "bridges.base.GradientBridge"],
+    ),
+    "a module as callback": (
+        ["+callbacks.mine._target_=torch.nn.Identity"],
+        ["callbacks.mine: Identity is no Callback"],
+    ),
+    "a module as directions": (
+        [
+            "bridge=finite_difference",
+            "~bridge.directions.num_directions",
+            "bridge.directions._target_=torch.nn.Identity",
+        ],
+        ["bridge.directions._target_: Identity is no Directions"],
+    ),
     "precision": (["trainer.precision=8"], ["trainer.precision", "8"]),
     "half precision": (["trainer.precision=16-mixed"], ["precision", "bf16-mixed"]),
     "devices": (["trainer.devices=none"], ["trainer.devices", "none"]),
