@@ -146,7 +146,17 @@ def explained(error: BaseException, command: str, arguments: list[str]) -> str:
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         key = unknown.group(1)
-        return f"there is no key {key!r}; {_nearest_in_config(key, command, arguments)}"
+        return _about_a_group(key, text, arguments) or (
+            f"there is no key {key!r}; {_nearest_in_config(key, command, arguments)}"
+        )
+    if "Config group override must be a string" in text:
+        nothing = [a.partition("=")[0] for a in arguments if a.endswith("=null")]
+        groups = [key for key in nothing if _options(key.split("@")[0])]
+        return "; ".join(
+            f"{key} takes the name of an option, and null is none; valid are "
+            f"{', '.join(_options(key.split('@')[0]))}"
+            for key in groups
+        )
     option = re.search(r"Could not find '([^']+)/([^/']+)'", text)
     if option:
         group, name = option.groups()
@@ -165,6 +175,30 @@ def plainly(error: BaseException) -> str:
     return "; ".join(told[:6]) or type(error).__name__
 
 
+def _about_a_group(key: str, text: str, arguments: list[str]) -> str | None:
+    """What to say of a group that is there, but not for these choices; None of others."""
+    from gan_gradflow.cli import CONFIG_DIR
+
+    if not (CONFIG_DIR / key).is_dir():
+        return None
+    values = [a.partition("=")[2] for a in arguments if a.partition("=")[0] == key]
+    placed = re.search(r"Did you mean to override (?:one of )?(.+)\?", text)
+    if placed:
+        ways = [f"{place}={values[-1]}" for place in placed[1].split(", ")]
+        return f"{key} is there for each player; give {' or '.join(ways)}, or both"
+    group, _, part = key.rpartition("/")
+    if not group:
+        return None
+    able = [
+        f"{group}={path.stem}"
+        for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
+        if any(part in entry for entry in _plain(path).get("defaults", []))
+    ]
+    if not able:
+        return None
+    return f"{key}: the chosen {group} has no {part}; choose {' or '.join(able)}"
+
+
 def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
     """The nearest key of the configuration as it is without the unknown one."""
     from gan_gradflow.cli import CONFIG_DIR
@@ -177,7 +211,11 @@ def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
         if initialised
         else initialize_config_dir(str(CONFIG_DIR), version_base="1.3")
     ):
-        cfg: Any = OmegaConf.to_container(compose(command, groups))
+        try:
+            composed = compose(command, groups)
+        except HydraException:  # these options do not go together
+            composed = compose(command)
+        cfg: Any = OmegaConf.to_container(composed)
     keys = list(_dotted(cfg))
     parent, _, leaf = name.rpartition(".")
     beside = [k for k in keys if k.rpartition(".")[0] == parent]
@@ -188,6 +226,10 @@ def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     return f"valid keys are {', '.join(beside or cfg)}"
+
+
+def _plain(path: Path) -> Any:
+    return OmegaConf.to_container(OmegaConf.load(path))
 
 
 def _options(group: str) -> list[str]:

@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 
 PARTS = (
     *("data", "generator", "discriminator", "objective", "penalty", "bridge"),
-    *("channel", "queries", "metrics", "trainer"),
+    *("channel", "queries", "augmentation", "metrics", "trainer"),
+    *("optimizer.generator", "optimizer.discriminator"),
+    *("schedule.generator", "schedule.discriminator"),
 )
 TOP_LEVEL: dict[str, Any] = {
     **dict.fromkeys(

@@ -48,6 +48,10 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(why_unresolved(cfg, error)) from error
     _check_keys("", plain, top_level)
+    if not 0 <= (plain.get("seed") or 0) < 2**32:
+        raise ConfigError(
+            f"seed is {plain['seed']}, and it must be in [0, 2^32); try 1"
+        )
     _check_targets("", plain)
     return plain
 
@@ -55,9 +59,11 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
 def require_classes(config: Mapping[str, Any], keys: Iterable[str]) -> None:
     """Raise a ConfigError where one of these nodes names no class."""
     for key in keys:
-        node = config[key]
+        group, _, player = key.partition(".")
+        node = config[group][player] if player else config[group]
         if not isinstance(node, dict) or "_target_" not in node:
-            raise ConfigError(f"{key} names no class; choose one with {key}=OPTION")
+            way = f"{group}@{key}=OPTION" if player else f"{key}=OPTION"
+            raise ConfigError(f"{key} is {node!r}, no class; choose one with {way}")
 
 
 def _check_keys(path: str, node: dict[str, Any], known: Mapping[str, Any]) -> None:

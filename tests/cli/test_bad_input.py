@@ -133,6 +133,24 @@ CASES = {
         ["bridge._target_", "nope.Nope", "installed"],
     ),
     "not a class": (["bridge._target_=math.pi"], ["bridge._target_", "math.pi"]),
+    "a group that is there for each player": (
+        ["schedule=cosine"],
+        ["give schedule@schedule.discriminator=cosine or schedule@schedule.generator="],
+    ),
+    "a schedule without its group": (
+        ["schedule.generator=cosine"],
+        ["schedule.generator is 'cosine'", "schedule@schedule.generator=OPTION"],
+    ),
+    "a part of another bridge": (
+        ["bridge/directions=range"],
+        ["bridge has no directions; choose bridge=adaptive_difference or bridge=fini"],
+    ),
+    "a group that is null": (
+        ["bridge=null"],
+        ["bridge takes the name of an option", "finite_difference"],
+    ),
+    "a seed below zero": (["seed=-1"], ["seed is -1", "[0, 2^32)"]),
+    "a seed too large": (["seed=4294967296"], ["seed is 4294967296", "[0, 2^32)"]),
     "a loss of torch as objective": (
         ["objective._target_=torch.nn.BCEWithLogitsLoss"],
         ["objective: BCEWithLogitsLoss is no Objective", "objectives.base.Objective"],

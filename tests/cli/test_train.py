@@ -87,6 +87,13 @@ def test_tensorboard_shows_the_gradient_crossing_the_bridge(train, tmp_path) -> 
     assert "_hparams_/experiment" in events.summary_metadata
 
 
+def test_without_a_logger_the_summary_is_there_all_the_same(train, tmp_path) -> None:
+    assert train("logger=none").code == 0
+    folder = tmp_path / "outputs/short"
+    assert json.loads((folder / "summary.json").read_text())["finished"]
+    assert not (folder / "tensorboard").exists()
+
+
 def test_the_checkpoint_counts_iterations_and_loads_as_plain_data(
     train, tmp_path
 ) -> None:
