@@ -81,7 +81,7 @@ class Critic:
         for name, value in (("budget", budget), ("chunk_size", chunk_size)):
             if value is not None and value < 1:
                 raise ValueError(
-                    f"{name} must be at least 1, got {value}; use None for no limit"
+                    f"{name} must be at least 1, got {value}; None (null) is no limit"
                 )
         self.function = function
         self.context = tuple(context)

@@ -182,7 +182,9 @@ def build_module(config: dict[str, Any]) -> AdversarialModule:
     except ConfigError:
         raise
     except ValueError as error:
-        raise ConfigError(f"{error}{_chosen(config, str(error))}") from error
+        group = "critic." if str(error).partition(" ")[0] in critic else ""
+        said = f"{group}{error}{_chosen(config, str(error))}"
+        raise ConfigError(said) from error
     with _saving_no_failures(generator.channel):
         _try_the_bridge(module, config["data"])
     dim = math.prod(config["data"]["event_shape"])

@@ -48,6 +48,10 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(why_unresolved(cfg, error)) from error
     _check_keys("", plain, top_level)
+    if plain.get("run_name") == "":
+        raise ConfigError(
+            "run_name is empty; give the run a name, or leave run_name out"
+        )
     if not 0 <= (plain.get("seed") or 0) < 2**32:
         raise ConfigError(
             f"seed is {plain['seed']}, and it must be in [0, 2^32); try 1"
@@ -70,7 +74,12 @@ def _check_keys(path: str, node: dict[str, Any], known: Mapping[str, Any]) -> No
     for key, value in node.items():
         if key not in known:
             raise ConfigError(f"there is no key {path}{key}; {nearest(key, known)}")
-        if isinstance(known[key], Mapping) and isinstance(value, dict):
+        if isinstance(known[key], Mapping):
+            if not isinstance(value, dict):
+                ways = " or ".join(f"{path}{key}.{part}={value}" for part in known[key])
+                raise ConfigError(
+                    f"{path}{key} is {value!r}, and has parts; give {ways}"
+                )
             _check_keys(f"{path}{key}.", value, known[key])
         else:
             node[key] = _typed(f"{path}{key}", value, known[key])

@@ -149,6 +149,15 @@ CASES = {
         ["bridge=null"],
         ["bridge takes the name of an option", "finite_difference"],
     ),
+    "a number for both players": (
+        ["clip_norm=1"],
+        ["clip_norm is 1", "clip_norm.generator=1 or clip_norm.discriminator=1"],
+    ),
+    "a name of nothing": (["run_name="], ["run_name is empty"]),
+    "a chunk of nothing": (
+        ["critic.chunk_size=0"],
+        ["critic.chunk_size must be", "null"],
+    ),
     "a seed below zero": (["seed=-1"], ["seed is -1", "[0, 2^32)"]),
     "a seed too large": (["seed=4294967296"], ["seed is 4294967296", "[0, 2^32)"]),
     "a loss of torch as objective": (
