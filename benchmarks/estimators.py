@@ -14,8 +14,8 @@ same step or width. Of `--draws` gradients g^ (g is the truth, <.> the mean over
                and the other libraries take one point at a time
 
 Each library runs in a process of its own, for some change torch for everybody. A library
-that is missing or does not import is named below the table; `pip install
-gan-gradflow[benchmarks]` brings those that install together.
+that is missing or does not import is named below the table; `pip install -e
+'.[benchmarks]'` brings those that install together.
 """
 
 import argparse

@@ -4,8 +4,9 @@ Both do the same work on the same networks, data and batch: the scheme of PyTorc
 example (fakes detached in the discriminator's step), tuned: data in memory as one tensor,
 the discriminator frozen in the generator's step, fused Adam, channels last; with the same
 penalty and the same weight averaging. The framework's side is everything the command does
-between one iteration and the next, with its logging, grids and progress, without the
-quality evaluation and the collapse alarm, which the loop does not have either.
+between one iteration and the next, with its logging, grids and progress, without what
+measures (quality and the best checkpoint, the collapse alarm, the gradient-flow monitor),
+which the loop does not have either.
 
 The two take turns within one run, a few iterations each, so both see the same machine:
 

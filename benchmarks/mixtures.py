@@ -1,4 +1,4 @@
-"""Ring and grid by the protocol of PacGAN, for every bridge: mean and standard error.
+"""Ring and grid by the protocol of PacGAN, for eight bridges: mean and standard error.
 
     python benchmarks/mixtures.py                               # the whole table, 10 seeds
     python benchmarks/mixtures.py --data ring --bridges exact --seeds 3

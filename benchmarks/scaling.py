@@ -2,12 +2,12 @@
 
     python benchmarks/scaling.py --plot scaling.png
 
-Each point is a process of its own (or two, that share the batch) which calls a score-only
-bridge (queries) or plays the updates of the exact game (the rest) on the main job's
-networks: the least time of a few calls, and the memory that the process needed beyond a
-first small call. Seconds are those of the processor; of several processes those of the
-busiest, which is the time it takes where each has a core to itself. The plot holds the
-line along which cost grows in proportion, or falls as one over the number of processes.
+Each point is a process of its own (or two, that share the batch) which plays the updates of
+both players, over a score-only bridge (queries) or the exact one (the rest), on the main
+job's networks: the least time of a few calls, and the memory that the process needed beyond
+a first small call. Seconds are those of the processor; of several processes those of the
+busiest, which is the time it takes where each has a core to itself. The plot holds the line
+along which cost grows in proportion, or falls as one over the number of processes.
 """
 
 import argparse

@@ -17,6 +17,7 @@ _LAYOUT = {
     "bridge": {
         "norm of the pull": ["Multiline", [r"pull/norm"]],
         "critic queries": ["Multiline", [r"critic/queries"]],
+        "iterations per second": ["Multiline", [r"speed/iterations_per_second"]],
     },
     "gradient flow": {
         "cosine with the reference": [
