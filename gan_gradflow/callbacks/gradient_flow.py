@@ -5,8 +5,8 @@ Every so many iterations the generator emits a batch of its own, the bridge is a
 `metrics.gradient_fidelity`): on the emission, and followed to the generator's parameters,
 which is what the optimizer sees. The reference is
 
-* the exact gradient, where autograd can pass discriminator and channel (the mean of two
-  pathwise ones, where the emission is a distribution that has them). A bridge that is
+* the exact gradient, where autograd can pass discriminator and channel (the mean of two,
+  where the channel or the emission is random). A bridge that is
   given scores only is measured by it all the same: the discriminator is ours;
 * central differences along all coordinates, where it cannot and a sample has at most
   `_FEW` elements;
@@ -146,13 +146,19 @@ class GradientFlow(L.Callback):
             )
             emission = generator(latents, labels)
             weights = [p for p in generator.network.parameters() if p.requires_grad]
-            num_draws = 1 if bridge.traits.deterministic else self.num_draws
+            still = pl_module.channel.traits.deterministic
+            always_alike = still and bridge.traits.deterministic
+            num_draws, repeats = (1, 1) if always_alike else (self.num_draws, 2)
             at = _boundary(emission)
             if at is None:
-                found = _on_parameters(bridge, critic, emission, num_draws, weights)
+                found = _on_parameters(
+                    bridge, critic, emission, num_draws, repeats, weights
+                )
             else:
                 reference = _reference_for(
-                    bridge, critic, emission, at, _passes(pl_module)
+                    *(bridge, critic, emission, at, _passes(pl_module)),
+                    of_critic=1 if still else 2,
+                    of_bridge=repeats,
                 )
                 found = Measured(reference.name, _norm(reference), None, None)
                 if found.reference_norm:
@@ -220,29 +226,41 @@ def _reference_for(
     emission: Emission,
     at: list[Tensor],
     passes: bool,
+    of_critic: int,
+    of_bridge: int,
 ) -> Reference:
+    """The best there is; as many repeats as tell noise, of the critic or the bridge."""
     if isinstance(emission, Distribution):
         if passes and emission.has_rsample:
             return reference_pull(critic, emission, at, num_repeats=2)
-        return _own(bridge, critic, emission, at)
+        return _own(bridge, critic, emission, at, of_bridge)
     x = emission.detach().requires_grad_()
     # Where samples are solutions of an equation, the gradient at x is another question.
     crosses = bridge.traits.stand_ins or _is_seen(bridge, x)
     if crosses and passes:
-        losses = critic(x)
-        if losses.requires_grad:
-            pull = flat_gradient(losses.sum(), [x])
-            return Reference("the exact gradient", pull.unsqueeze(0))
+        losses = [critic(x) for _ in range(of_critic)]
+        if losses[0].requires_grad:
+            pulls = torch.stack([flat_gradient(each.sum(), [x]) for each in losses])
+            return Reference(_repeated("the exact gradient", of_critic), pulls)
     if crosses and x[0].numel() <= _FEW:
-        return reference_pull(critic.scores_only(), x)
-    return _own(bridge, critic, x, [x])
+        asked = [reference_pull(critic.scores_only(), x) for _ in range(of_critic)]
+        pulls = torch.cat([each.pulls for each in asked])
+        return Reference(_repeated(asked[0].name, of_critic), pulls)
+    return _own(bridge, critic, x, [x], of_bridge)
+
+
+def _repeated(name: str, repeats: int) -> str:
+    return name if repeats == 1 else f"{name}, the mean of {repeats}"
 
 
 def _own(
-    bridge: GradientBridge, critic: Critic, emission: Emission, at: list[Tensor]
+    bridge: GradientBridge,
+    critic: Critic,
+    emission: Emission,
+    at: list[Tensor],
+    repeats: int,
 ) -> Reference:
-    count = 1 if bridge.traits.deterministic else 2
-    pulls = [flat_gradient(bridge(critic, emission).sum(), at) for _ in range(count)]
+    pulls = [flat_gradient(bridge(critic, emission).sum(), at) for _ in range(repeats)]
     return Reference(_OWN, torch.stack(pulls))
 
 
@@ -251,9 +269,10 @@ def _on_parameters(
     critic: Critic,
     emission: Emission,
     num_draws: int,
+    repeats: int,
     weights: Sequence[nn.Parameter],
 ) -> Measured:
-    """Gradients of the mean loss, beside a reference of as few more of the same."""
+    """Gradients of the mean loss, beside a reference of a few more of the same."""
 
     def gradient() -> Tensor:
         gradients = torch.autograd.grad(
@@ -265,8 +284,7 @@ def _on_parameters(
         )
         return torch.cat([g.flatten() for g in gradients]).unsqueeze(0)
 
-    count = 1 if bridge.traits.deterministic else 2
-    gradients = torch.stack([gradient() for _ in range(num_draws + count)])
+    gradients = torch.stack([gradient() for _ in range(num_draws + repeats)])
     found = None
     if gradients[num_draws:].any():
         found = fidelity(gradients[:num_draws], gradients[num_draws:])

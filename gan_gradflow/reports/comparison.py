@@ -73,7 +73,7 @@ class Comparison:
         return mean_of([float(getattr(point, what)) for point in points])
 
     def fidelity(self, label: str) -> dict[str, Mean]:
-        """What was measured of the gradient's fidelity, at the end."""
+        """What was measured of the gradient's fidelity, in the second half of the runs."""
         runs = self.of(label)
         names = dict.fromkeys(name for run in runs for name in run.fidelity)
         found = {

@@ -80,7 +80,7 @@ def final_table(comparison: Comparison) -> Table:
 
 
 def fidelity_table(comparison: Comparison) -> Table | None:
-    """How near each label's gradient was to the truth at the end; None if unmeasured."""
+    """How near each label's gradient was to the truth; None if unmeasured."""
     measured = {label: comparison.fidelity(label) for label in comparison.labels}
     names = list(dict.fromkeys(name for found in measured.values() for name in found))
     if not names:

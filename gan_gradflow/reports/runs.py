@@ -1,6 +1,8 @@
 """What finished runs left in their folders."""
 
 import json
+import re
+import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 
-_FIDELITY = "fidelity/"
+_FIDELITY = re.compile(r"gradient_flow/((pull|parameters)_(cosine|scale|noise))")
 
 
 class ReportError(ValueError):
@@ -25,7 +27,8 @@ class Run(NamedTuple):
         config: its whole configuration.
         summary: its `summary.json`.
         points: its quality as it learned.
-        fidelity: the last figures of its gradient's fidelity, where they were measured.
+        fidelity: how good its gradient was in the second half of the run, where that was
+            measured: the means of `gradient_flow/`'s cosines, scales and noises.
     """
 
     label: str
@@ -121,5 +124,15 @@ def _fidelity(folder: Path) -> dict[str, float]:
     if not (folder / "tensorboard").is_dir():
         return {}
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    tags = [t for t in events.Tags()["scalars"] if t.startswith(_FIDELITY)]
-    return {t.removeprefix(_FIDELITY): events.Scalars(t)[-1].value for t in tags}
+    named = map(_FIDELITY.fullmatch, events.Tags()["scalars"])
+    return {
+        found[1]: statistics.mean(
+            event.value for event in _second_half(events.Scalars(found[0]))
+        )
+        for found in named
+        if found
+    }
+
+
+def _second_half(measurements: list[Any]) -> list[Any]:
+    return measurements[len(measurements) // 2 :]

@@ -86,6 +86,20 @@ def test_a_reference_of_zero_is_told_and_ends_nothing(train, tmp_path) -> None:
     assert "gradient_flow/pull_cosine" not in logged
 
 
+def test_over_a_noisy_channel_the_exact_gradient_has_noise_and_no_bias(
+    train, tmp_path
+) -> None:
+    options = ("channel=awgn", "channel.sigma=0.3", "max_iterations=60", f"{EVERY}=1")
+    assert train("bridge=exact", *options).code == 0
+    assert "the exact gradient, the mean of 2" in train_log(tmp_path)
+    logged = scalars(tmp_path / "outputs/short")
+    assert min(logged["gradient_flow/pull_noise"]) > 0
+    biases = torch.tensor(logged["gradient_flow/pull_squared_bias"])
+    # Errors of a batch's figures are a few times larger than of their mean over 60.
+    assert biases.mean().abs() < 4 * biases.std() / 60**0.5
+    assert biases.mean() < 0.05
+
+
 def test_an_equation_is_compared_with_itself_and_its_bias_left_open(
     train, tmp_path
 ) -> None:

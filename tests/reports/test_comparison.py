@@ -51,11 +51,12 @@ def test_the_cost_is_that_of_the_last_measurement(runs) -> None:
 def test_fidelity_is_read_where_it_was_measured(tmp_path) -> None:
     leave_run(tmp_path / "a")
     with SummaryWriter(tmp_path / "a" / "tensorboard") as writer:
-        for step, value in enumerate((0.25, 0.5)):
-            writer.add_scalar("fidelity/cosine", value, step)
+        for step, value in enumerate((0.0, 0.0, 0.25, 0.5)):
+            writer.add_scalar("gradient_flow/pull_cosine", value, step)
+        writer.add_scalar("gradient_flow/queries", 64.0, 0)
         writer.add_scalar("loss/generator", 1.0, 0)
     comparison = Comparison([read_run(tmp_path / "a")])
-    assert comparison.fidelity("exact") == {"cosine": (0.5, None)}
+    assert comparison.fidelity("exact") == {"pull_cosine": (0.375, None)}
 
 
 @pytest.mark.parametrize(
