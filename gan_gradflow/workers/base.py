@@ -8,6 +8,7 @@ at all is not repeated.
 
 import contextlib
 import itertools
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -98,7 +99,8 @@ def checked(outputs: np.ndarray, count: int) -> np.ndarray:
         )
     if not np.issubdtype(outputs.dtype, np.number):
         raise AnswerError(f"the outputs are {outputs.dtype}, not numbers")
-    bad = int((~np.isfinite(outputs.reshape(count, -1)).all(1)).sum())
+    size = math.prod(outputs.shape[1:])
+    bad = int((~np.isfinite(outputs.reshape(count, size)).all(1)).sum())
     if bad:
         raise AnswerError(f"{bad} of {count} outputs are NaN or infinite")
     return outputs

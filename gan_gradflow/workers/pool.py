@@ -7,6 +7,7 @@ and waited for, and the chunk is tried again on a new one.
 """
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from gan_gradflow.workers.base import AnswerError, Worker, WorkerError, checked
-from gan_gradflow.workers.protocols import Protocol, ProtocolError
+from gan_gradflow.workers.protocols import Pipe, Protocol, ProtocolError
 
 
 class WorkerPool(Worker):
@@ -138,8 +139,11 @@ class _Process:
         timer = threading.Timer(timeout, give_up)
         timer.start()
         try:
+            _expect_silence(running.stdout)
             protocol.write(running.stdin, samples, seed)
-            return protocol.read(running.stdout)
+            answer = protocol.read(running.stdout)
+            _expect_silence(running.stdout)
+            return answer
         except ProtocolError as error:
             self.stop()
             raise AnswerError(f"{self._command[0]}: {error}") from error
@@ -192,6 +196,23 @@ class _Process:
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         last = f"; its last words: {said[-1][:300]}" if said else ""
         return f"{self._command[0]} ended ({how}) before it answered{last}"
+
+
+def _expect_silence(stream: Pipe) -> None:
+    """Raise a ProtocolError if something can be read: it answers no request.
+
+    Left in the pipe, it would be taken for the answer to the next one.
+    """
+    assert isinstance(stream, io.BufferedReader)
+    os.set_blocking(stream.fileno(), False)
+    said = stream.peek(1)  # what is buffered, or else what the pipe has by now
+    os.set_blocking(stream.fileno(), True)
+    if said:
+        shown = said[:80].decode(errors="replace").strip()
+        raise ProtocolError(
+            f"it said {shown!r}, which answers no request; answer each request once, and "
+            "print all else to standard error"
+        )
 
 
 def _kill(running: "subprocess.Popen[bytes]") -> None:

@@ -5,8 +5,9 @@
     npy    the samples as a .npy array and, if there is a seed, the seed as another one of
            shape (); answered by one .npy array
 
-One answer for each request; `outputs` has one entry for each sample. Whoever answers reads
-requests until its standard input ends, and flushes after each answer.
+One answer for each request, with nothing before or after it; `outputs` has one entry for
+each sample. Whoever answers reads requests until its standard input ends, flushes after
+each answer, and says all else on standard error.
 """
 
 import io

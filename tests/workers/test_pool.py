@@ -1,5 +1,6 @@
 """Functions at arm's length: what they answer, and what is done when they do not."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +134,59 @@ def test_a_program_that_talks_nonsense_is_quoted(tmp_path, children):
     with pytest.raises(WorkerError, match="'hello', which is not"):
         pool(SAMPLES)
     assert not children()
+
+
+TWICE = {
+    JSONLines: """
+import json, sys
+for line in sys.stdin:
+    answer = json.dumps({"outputs": json.loads(line)["samples"]})
+    print(answer + "\\n" + answer, flush=True)
+""",
+    NPYArrays: """
+import io, sys
+from gan_gradflow.workers.protocols import read_array, write_array
+while True:
+    samples, answers = read_array(sys.stdin.buffer), io.BytesIO()
+    write_array(answers, samples)
+    sys.stdout.buffer.write(2 * answers.getvalue())
+    sys.stdout.buffer.flush()
+""",
+}
+
+
+@pytest.mark.parametrize("protocol", TWICE)
+def test_an_answer_too_many_is_not_taken_for_the_next_one(protocol, children):
+    command = [sys.executable, "-c", TWICE[protocol]]
+    pool = WorkerPool(command, protocol(), 1, 9, 60.0, 1, None)
+    with pytest.raises(WorkerError, match=r"answers no request.*standard error"):
+        pool(SAMPLES)
+    assert not children()
+
+
+def test_what_is_said_between_two_requests_answers_none(tmp_path):
+    go, said = tmp_path / "go", tmp_path / "said"
+    os.mkfifo(go)  # whoever opens one waits for the other side
+    os.mkfifo(said)
+    program = f"""
+import json, pathlib, sys
+for line in sys.stdin:
+    answer = json.dumps({{"outputs": json.loads(line)["samples"]}})
+    print(answer, flush=True)
+    pathlib.Path({str(go)!r}).read_text()
+    print(answer, flush=True)
+    pathlib.Path({str(said)!r}).write_text("")
+"""
+    pool = WorkerPool([sys.executable, "-c", program], JSONLines(), 1, 9, 60.0, 0, None)
+    assert np.array_equal(pool(SAMPLES), SAMPLES)
+    go.write_text("")
+    said.read_text()
+    with pytest.raises(WorkerError, match="answers no request"):
+        pool(SAMPLES + 10)
+
+
+def test_no_samples_have_no_outputs(python_pool):
+    assert python_pool("double")(SAMPLES[:0]).shape == (0, 2)
 
 
 def test_a_program_that_is_not_there_is_named(tmp_path):
