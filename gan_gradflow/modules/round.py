@@ -30,7 +30,7 @@ from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import seed_draws, seed_for
 from gan_gradflow.modules.compatibility import refuse_what_cannot_work
 from gan_gradflow.modules.discriminator import DiscriminatorModule
-from gan_gradflow.modules.emissions import size_of, watch
+from gan_gradflow.modules.emissions import pull_norm, size_of, watch
 from gan_gradflow.modules.freezing import buffers_kept, frozen
 from gan_gradflow.modules.generator import GeneratorModule
 from gan_gradflow.modules.latents import iteration_latents
@@ -249,10 +249,10 @@ class Round(L.LightningModule):
     def _step_generator(
         self, loss: Tensor, pulls: list[Tensor], optimizer: Optimizer
     ) -> dict[str, Tensor]:
-        # The pull on one sample, so that its size does not depend on the batch.
-        pull_norm = torch.stack([p.reshape(len(p), -1).norm(dim=1) for p in pulls])
-        pull_norm = pull_norm.norm(dim=0).mean() * len(pulls[0])
-        arrived = {"the generator's loss": loss, "the pull": pull_norm}
+        found = pull_norm(pulls)
+        arrived = {"the generator's loss": loss}
+        if found is not None:
+            arrived["the pull"] = found
         norm = self._step(self.generator, optimizer, arrived)
         self.query_plan.observe(norm)
         # Synchronised batch norm has done so already; elsewhere nobody does.
@@ -260,11 +260,8 @@ class Round(L.LightningModule):
             self.generator.network, self.discriminator.network
         )
         self.generator.update_average()
-        return {
-            "loss/generator": loss.detach(),
-            "pull/norm": pull_norm,
-            "gradient_norm/generator": norm,
-        }
+        scalars = {"loss/generator": loss.detach(), "gradient_norm/generator": norm}
+        return scalars if found is None else scalars | {"pull/norm": found}
 
     def _step(
         self,
