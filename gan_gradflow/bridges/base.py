@@ -56,8 +56,8 @@ class Traits:
             moves every sample.
         any_emission: any floating-point tensor is a good emission; otherwise the parts
             that the bridge is built of fit some emissions only.
-        passes_straight_through: the gradient on what comes out of a channel is taken for
-            the gradient on what went in, so autograd need not pass the channel.
+        passes_straight_through: autograd need not pass a channel: where it does not, the
+            gradient on what comes out is taken for the gradient on what went in.
         shares_a_pass: in a round the pull comes from the discriminator's own backward, so
             that both players are updated together.
     """

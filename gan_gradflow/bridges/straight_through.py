@@ -5,8 +5,8 @@ A draw b of a Bernoulli or one-hot categorical with chances p goes to the critic
     pull = d loss(b) / d b   on p,
 
 as if b were p. A tensor x is rounded to the nearest multiple of a spacing, and the pull
-on the rounded tensor is the pull on x; likewise for a channel behind the bridge, such as
-JPEG. The derivative of a hard sample is zero almost
+on the rounded tensor is the pull on x; likewise for a channel behind the bridge that
+autograd does not pass, such as JPEG. The derivative of a hard sample is zero almost
 everywhere, so this is the gradient of nothing; it is exact for losses linear in b.
 """
 

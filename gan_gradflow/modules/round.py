@@ -111,7 +111,8 @@ class Round(L.LightningModule):
         """The generator's loss for each sample, as the discriminator receives it."""
         with self._by_itself():
             received = self.channel(fakes)
-            if self.bridge.traits.passes_straight_through:
+            passes = self.channel.traits.differentiable
+            if not passes and self.bridge.traits.passes_straight_through:
                 received = passed_through(received, fakes)
             return self.discriminator.generator_losses(received, *context)
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from rounds import BRIDGES, TinyData, TinyDiscriminator, make_module, play
+from torch.distributions import Bernoulli, Independent
 
 from gan_gradflow.bridges.straight_through import StraightThroughBridge
+from gan_gradflow.channels.affine import AffineChannel
 from gan_gradflow.channels.awgn import AWGNChannel
 from gan_gradflow.channels.quantize import QuantizeChannel
 from gan_gradflow.channels.threshold import ThresholdChannel
@@ -43,6 +45,18 @@ def test_straight_through_takes_the_gradient_behind_the_channel_for_its_own():
     (expected,) = torch.autograd.grad(behind.sum(), y)
     torch.testing.assert_close(losses, behind)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("scale", [2.0, -0.5])
+def test_straight_through_leaves_the_derivative_of_a_channel_that_has_one(scale):
+    channel = AffineChannel(scale, -1.0, False, True)
+    module = make_module(StraightThroughBridge(None), channel=channel)
+    weight = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    module.discriminator.generator_losses = lambda x: -(x @ weight)
+    chances = torch.full((5, 4), 0.5, requires_grad=True)
+    losses = module.bridge(module.critic, Independent(Bernoulli(chances), 1))
+    (found,) = torch.autograd.grad(losses.sum(), chances)
+    torch.testing.assert_close(found, (-scale * weight).expand(5, 4))
 
 
 @pytest.mark.parametrize("on_samples", [True, False])
