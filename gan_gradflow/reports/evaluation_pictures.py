@@ -53,15 +53,13 @@ def draw_distributions(path: Path, found: Evaluation) -> Path:
     panels = 1 if found.shares is None else 2
     figure = Figure((5 * panels, 3.2), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    both = torch.cat([found.distances, found.real_distances])
-    least = both[both > 0].min() if (both > 0).any() else torch.tensor(1e-9)
-    edges = torch.logspace(least.log10().item(), both.max().log10().item() + 1e-3, 60)
+    edges = _edges(torch.cat([found.distances, found.real_distances]))
     for values, name, color in (
         (found.real_distances, "held-out reals", REALS),
         (found.distances, "fakes", FAKES),
     ):
         share = torch.full((len(values),), 1 / len(values))
-        values = values.clamp(min=least)
+        values = values.double().clamp(min=edges[0])
         axes[0].hist(values, edges, weights=share, alpha=0.6, color=color, label=name)
     axes[0].set_xscale("log")
     axes[0].set_xlabel("distance to the nearest training sample, in features")
@@ -77,6 +75,19 @@ def draw_distributions(path: Path, found: Evaluation) -> Path:
         axes[1].legend(frameon=False)
     figure.savefig(path, dpi=120)
     return path
+
+
+def _edges(distances: Float[Tensor, " n"]) -> Float[Tensor, " edges"]:
+    """Those of bins even in the logarithm; the first is the least distance above 0."""
+    positive = distances[distances > 0].double()
+    if not len(positive):
+        positive = torch.tensor([1e-9], dtype=torch.float64)
+    least, most = positive.min(), positive.max()
+    edges = torch.logspace(
+        least.log10().item(), most.log10().item() + 1e-3, 60, dtype=torch.float64
+    )
+    edges[0] = least  # and not what the rounding of its logarithm makes of it
+    return edges
 
 
 def _draw_points(path: Path, fakes: Float[Tensor, "n *event"], data: Reals) -> Path:
