@@ -32,10 +32,6 @@ class Likelihood(L.Callback):
 
     Raises:
         ValueError: a number is out of range.
-
-    Attributes:
-        latest: the last negative log-likelihood of held-out reals per element, in nats.
-        pretrained: the same after pre-training.
     """
 
     def __init__(
@@ -60,7 +56,6 @@ class Likelihood(L.Callback):
         self.seed = seed
         self.start = start
         self._weights: dict[str, torch.Tensor] | None = None
-        self.pretrained = self.latest = float("nan")
 
     def check(self, generator: GeneratorModule) -> None:
         """Read the checkpoint to start from, before anything runs.
@@ -83,14 +78,15 @@ class Likelihood(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Pre-train, unless the run goes on from a checkpoint."""
         # Not when the fit starts: the iteration of a checkpoint is not known yet.
-        if trainer.global_step == 0:
-            if self._weights is None:
-                self.check(pl_module.generator)
-            if self._weights is not None:
-                pl_module.generator.network.load_state_dict(self._weights)
-            self._pretrain(pl_module, trainer.datamodule.train_reals)
-        self.pretrained = self._measure(trainer, pl_module)
-        log.info("held-out nll of an element before the game: %.4f", self.pretrained)
+        if trainer.global_step > 0:
+            return
+        if self._weights is None:
+            self.check(pl_module.generator)
+        if self._weights is not None:
+            pl_module.generator.network.load_state_dict(self._weights)
+        self._pretrain(pl_module, trainer.datamodule.train_reals)
+        nll = self._measure(trainer, pl_module)
+        log.info("held-out nll of an element before the game: %.4f", nll)
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Log the likelihood, if it is time to."""
@@ -111,14 +107,15 @@ class Likelihood(L.Callback):
         generator.averaged.module.load_state_dict(generator.network.state_dict())
 
     def _measure(self, trainer: L.Trainer, pl_module: L.LightningModule) -> float:
+        """Log and return what held-out reals cost: nats of an element."""
         reals = trainer.datamodule.held_out
         with torch.no_grad():
             chunks = [chunk.to(pl_module.device) for chunk in reals.split(500)]
             losses = torch.cat([_nll(pl_module, chunk) for chunk in chunks])
-        self.latest = losses.mean().item() / reals[0].numel()
+        nll = losses.mean().item() / reals[0].numel()
         for logger in trainer.loggers:
-            logger.log_metrics({"quality/reals_nll": self.latest}, trainer.global_step)
-        return self.latest
+            logger.log_metrics({"quality/reals_nll": nll}, trainer.global_step)
+        return nll
 
 
 def _network_of(checkpoint: str) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ class QualityReport(L.Callback):
 
     Attributes:
         latest: the figures of the last evaluation.
-        floor: the figures that two halves of the reals reach.
+        floor: the figures of samples as good as the data (`SampleQuality.floor`).
     """
 
     def __init__(

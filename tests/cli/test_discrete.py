@@ -110,6 +110,7 @@ def test_several_games_begin_from_one_pre_training(cli, tmp_path) -> None:
     going_on = (f"resume={tmp_path}/outputs/other", "max_iterations=2")
     result = cli("train", *going_on)
     assert result.code == 0, result.err
+    assert "before the game" not in result.out  # the game goes on
 
 
 def test_tokens_without_a_lexicon_are_written_as_numbers(cli, tmp_path) -> None:
