@@ -7,8 +7,9 @@ make an alarm, when they are seen `patience` times running:
   `least_spread` of the reals'. Modes are the sharper sign; the spread also depends on how
   sure a classifier is of the fakes, and is there for features in which modes blur;
 * *a lost game*: the discriminator is right in more than `most_accuracy` of the pairs, and
-  the quality's main figure has not improved for so long. A discriminator that is nearly
-  always right is no harm alone: it may still teach.
+  the quality's main figure has stood for so long: its last measurement was no better than
+  an earlier one, and that is `patience` measurements of the signs ago. A discriminator that
+  is nearly always right is no harm alone: it may still teach.
 """
 
 import logging
@@ -43,7 +44,7 @@ class CollapseAlarm(L.Callback):
         patience: measurements running that make an alarm.
         least_modes: the share of the reals' modes that fakes must have.
         least_spread: the share of the reals' spread that fakes must have.
-        most_accuracy: what the discriminator may reach while quality does not improve.
+        most_accuracy: what the discriminator may reach while quality stands.
         on_collapse: whether an alarm ends the run.
         folder: where a copy of the best checkpoint goes; nothing overwrites it.
         seed: what latents and reals follow from.
@@ -120,13 +121,13 @@ class CollapseAlarm(L.Callback):
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Measure, log and sound the alarm, if it is time to."""
         iteration = trainer.global_step
-        self._follow_quality(iteration)
+        self._follow_quality()
         if iteration % self.every_n_iterations:
             return
         signs = self._signs.measure(pl_module)
         figures = {f"collapse/{name}": value for name, value in signs._asdict().items()}
         if self._best is not None:
-            figures["collapse/iterations_since_best"] = iteration - self._best[1]
+            figures["collapse/iterations_since_best"] = self._standing(iteration)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=iteration)
         due = self._count(signs, iteration)
@@ -148,21 +149,29 @@ class CollapseAlarm(L.Callback):
         self._running = dict(state_dict["running"])
         self._best = state_dict["best"]
 
-    def _follow_quality(self, iteration: int) -> None:
+    def _follow_quality(self) -> None:
         figure = _main_figure(self._quality)
-        if figure is not None and (self._best is None or figure < self._best[0]):
-            self._best = (figure, iteration)
+        if self._quality is None or figure is None:
+            return
+        if self._best is None or figure < self._best[0]:
+            self._best = (figure, self._quality.measured_in)
+
+    def _standing(self, iteration: int) -> int:
+        """Iterations since the best quality; 0 until a later one was no better."""
+        if self._quality is None or self._best is None:
+            return 0
+        best = self._best[1]
+        return iteration - best if self._quality.measured_in > best else 0
 
     def _count(self, signs: Signs, iteration: int) -> list[str]:
         """The alarms that are due now: each once, until its sign has been away."""
         least = self._signs.least  # what reals themselves have is no collapse
-        stale = self._best is not None and (
-            iteration - self._best[1] >= self.patience * self.every_n_iterations
-        )
+        so_long = self.patience * self.every_n_iterations
+        stands = self._standing(iteration) >= so_long
         seen = {
             "collapse": signs.modes < min(self.least_modes, least.modes)
             or signs.spread < min(self.least_spread, least.spread),
-            "lost game": stale and signs.accuracy > self.most_accuracy,
+            "lost game": stands and signs.accuracy > self.most_accuracy,
         }
         for name, sign in seen.items():
             counts = sign and iteration > self.warm_up

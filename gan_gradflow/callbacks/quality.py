@@ -26,6 +26,7 @@ class QualityReport(L.Callback):
 
     Attributes:
         latest: the figures of the last evaluation.
+        measured_in: its iteration; 0 before the first one.
         floor: the figures of samples as good as the data (`SampleQuality.floor`).
     """
 
@@ -42,6 +43,7 @@ class QualityReport(L.Callback):
         self.record = QualityRecord(file)
         self._writing = Endurance("the record of quality")
         self.latest: dict[str, float] = {}
+        self.measured_in = 0
         self.floor: dict[str, float] = {}
         self._prepared = False
         self._spent = (0.0, 0.0)  # seconds and CPU seconds until the clock started
@@ -74,18 +76,25 @@ class QualityReport(L.Callback):
         if last or trainer.global_step % self.every_n_iterations == 0:
             self._spent = self._elapsed()
             self.latest = self.measure(pl_module)
+            self.measured_in = trainer.global_step
             self._keep(trainer, pl_module)
             self._started = _clock()
 
     def state_dict(self) -> dict[str, Any]:
-        """The time that training took, and the last figures."""
+        """The time that training took, and the last figures with their iteration."""
         seconds, cpu_seconds = self._elapsed()
-        return {"seconds": seconds, "cpu_seconds": cpu_seconds, "latest": self.latest}
+        return {
+            "seconds": seconds,
+            "cpu_seconds": cpu_seconds,
+            "latest": self.latest,
+            "measured_in": self.measured_in,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint left off."""
         self._spent = (state_dict["seconds"], state_dict["cpu_seconds"])
         self.latest = state_dict["latest"]
+        self.measured_in = state_dict.get("measured_in", 0)  # older ones lack it
 
     def measure(self, pl_module: L.LightningModule) -> dict[str, float]:
         """The figures of the averaged generator as it is now.

@@ -41,8 +41,13 @@ def make_alarm(tmp_path, **changes) -> CollapseAlarm:
     return CollapseAlarm(**(arguments | changes))
 
 
-def run(alarm: CollapseAlarm, measured: list[Signs], figures: list[float] = ()):
-    """Let the alarm see these measurements, beside these figures of quality."""
+def run(
+    alarm: CollapseAlarm,
+    measured: list[Signs],
+    figures: list[float] = (),
+    every: int = 1,
+):
+    """Let the alarm see these measurements; a figure of quality in each `every`-th."""
     quality = QualityReport(Distance(), 1, 1, file="")
     queue = iter(measured)
     alarm._quality = quality
@@ -52,16 +57,18 @@ def run(alarm: CollapseAlarm, measured: list[Signs], figures: list[float] = ()):
     trainer = Mock(
         spec=L.Trainer,
         global_step=0,
-        loggers=[],
+        loggers=[Mock()],
         callbacks=[],
         should_stop=False,
         is_global_zero=True,
         strategy=SimpleNamespace(reduce_boolean_decision=lambda due, all: due),
     )
-    for number in range(len(measured)):
+    figures = iter(figures)
+    for _ in measured:
         trainer.global_step += 1
-        if number < len(figures):
-            quality.latest = {"distance": float(figures[number])}
+        if trainer.global_step % every == 0 and (figure := next(figures, None)):
+            quality.latest = {"distance": float(figure)}
+            quality.measured_in = trainer.global_step
         alarm.on_train_batch_end(trainer, None)
     return trainer
 
@@ -102,6 +109,28 @@ def test_a_winning_discriminator_is_an_alarm_only_while_quality_stands(
     assert len(lost.alarms) == 1
     assert "lost game in iteration 8" in lost.alarms[0]
     assert "distance 8 after 8 in iteration 3" in lost.alarms[0]
+
+
+def standing(trainer) -> list[int]:
+    """What was logged of how long the quality stands."""
+    logged = [call.args[0] for call in trainer.loggers[0].log_metrics.call_args_list]
+    return [f[TAG] for f in logged if TAG in f]
+
+
+TAG = "collapse/iterations_since_best"
+
+
+def test_quality_that_is_measured_seldom_stands_when_it_was_measured_no_better(
+    tmp_path,
+) -> None:
+    teaching, lost = make_alarm(tmp_path), make_alarm(tmp_path)
+    trainer = run(teaching, [LOST] * 40, figures=[4.0, 3, 2, 1], every=10)
+    assert teaching.alarms == []
+    assert standing(trainer) == [0] * 31
+    trainer = run(lost, [LOST] * 40, figures=[4.0, 3, 3, 3], every=10)
+    assert len(lost.alarms) == 1
+    assert "lost game in iteration 32" in lost.alarms[0]
+    assert standing(trainer) == [0] * 20 + list(range(10, 21))
 
 
 def test_an_alarm_stops_the_run_if_it_is_told_to(tmp_path) -> None:
