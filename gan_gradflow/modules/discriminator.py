@@ -98,7 +98,7 @@ class DiscriminatorModule(L.LightningModule):
             fakes: what the bridge exposed, in row i of the class of real i.
             labels: these classes, if there are any.
         """
-        fakes = fakes.detach().requires_grad_(self.penalty.on_fakes)
+        fakes = as_precise(fakes.detach(), reals).requires_grad_(self.penalty.on_fakes)
         return self.scored_loss(reals, fakes, labels)[:2]
 
     def scored_loss(
@@ -176,6 +176,18 @@ class DiscriminatorModule(L.LightningModule):
         scores = _for_each(fakes, self.augmented(fakes, labels, draws))
         losses = self.objective.generator_losses(scores.flatten(), paired)
         return losses.reshape(scores.shape)
+
+
+def as_precise(
+    fakes: Shaped[Tensor, "batch *event"], reals: Shaped[Tensor, "batch *event"]
+) -> Shaped[Tensor, "batch *event"]:
+    """Fakes in the precision of the reals that a penalty mixes or sums them with.
+
+    In mixed precision a generator emits bfloat16, and reals are float32.
+    """
+    if fakes.is_floating_point() and reals.is_floating_point():
+        return fakes.to(reals.dtype)
+    return fakes
 
 
 def _for_each(

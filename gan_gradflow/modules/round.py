@@ -29,7 +29,7 @@ from gan_gradflow.critic import Critic
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import seed_draws, seed_for
 from gan_gradflow.modules.compatibility import refuse_what_cannot_work
-from gan_gradflow.modules.discriminator import DiscriminatorModule
+from gan_gradflow.modules.discriminator import DiscriminatorModule, as_precise
 from gan_gradflow.modules.emissions import pull_norm, size_of, watch
 from gan_gradflow.modules.freezing import buffers_kept, frozen
 from gan_gradflow.modules.generator import GeneratorModule
@@ -233,8 +233,8 @@ class Round(L.LightningModule):
         with self._by_itself():
             fakes = self.channel(pathwise(emission, self.bridge))
         self.critic.spend(len(fakes) * self.processes.size)
-        leaves = fakes.detach().requires_grad_()
         received = self.received_reals(reals)
+        leaves = as_precise(fakes.detach(), received).requires_grad_()
         loss, scalars, scores = self.discriminator.scored_loss(received, leaves, labels)
         for_discriminator.zero_grad()
         self.manual_backward(loss)

@@ -12,11 +12,14 @@ from gan_gradflow.bridges.adjoint.gmres import GMRESAdjoint
 from gan_gradflow.bridges.equations.constraints import MassConservation
 from gan_gradflow.bridges.equations.equilibrium import EquilibriumEquation
 from gan_gradflow.bridges.equations.projection import ProjectionEquation
+from gan_gradflow.bridges.exact import ExactBridge
+from gan_gradflow.bridges.exact_one_stage import ExactOneStageBridge
 from gan_gradflow.bridges.implicit import ImplicitBridge
 from gan_gradflow.modules.latents import iteration_latents
 from gan_gradflow.modules.nonfinite import NonFiniteError
 from gan_gradflow.networks.mlp import MLPDiscriminator
 from gan_gradflow.networks.packed import PackedDiscriminator
+from gan_gradflow.objectives.gradient_penalty import GradientPenalty
 from gan_gradflow.objectives.relativistic import RelativisticObjective
 from gan_gradflow.types import Access
 
@@ -250,6 +253,22 @@ def test_bfloat16_rounds_and_trains(tmp_path) -> None:
     after = nn.utils.parameters_to_vector(module.generator.network.parameters())
     assert after.isfinite().all()
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("bridge", [ExactBridge, ExactOneStageBridge])
+def test_a_penalty_gets_reals_and_fakes_of_one_precision(bridge, tmp_path) -> None:
+    module = make_module(bridge())
+    penalty, seen = GradientPenalty(10.0), set()
+
+    def recorded(discriminator, reals, fakes, *scores):
+        seen.update((reals.dtype, fakes.dtype))
+        return penalty(discriminator, reals, fakes, *scores)
+
+    recorded.on_reals = recorded.on_fakes = False
+    module.discriminator.penalty = recorded
+    play(module, 2, tmp_path, precision="bf16-mixed")
+    assert seen == {torch.float32}
+    assert all(p.isfinite().all() for p in module.parameters())
 
 
 def test_the_pull_that_is_logged_is_that_of_one_sample(tmp_path) -> None:
