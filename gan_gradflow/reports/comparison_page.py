@@ -182,9 +182,9 @@ _WORDS = (
     "for the generator; seconds are those of training, without the measuring."
 )
 _FIDELITY = (
-    "Of the pull on a sample and of the gradient that the optimizer gets, in the second half "
-    "of the runs, against the exact gradient where there is one. Without a scale the bridge "
-    "was compared with itself, which says nothing of a bias."
+    "Of the pull on a sample and of the gradient that the optimizer gets, in the second "
+    "half of the runs, against the exact gradient where there is one. Without a scale the "
+    "bridge was compared with itself, which says nothing of a bias."
 )
 _SAMPLES = "The averaged generator of the first seed, at latents fixed by the seed."
 
