@@ -1,9 +1,9 @@
 """Any folder of images, brought to one shape.
 
-An image is turned upright, converted to grey or to RGB, scaled until it covers
-`event_shape`, and cropped at the centre. Of the N files in the order of their names,
-number floor(i N / H) is held out for i = 0 .. H - 1, with H = max(1, round(share N)): the
-same files each time, and evenly from every class.
+An image is turned upright, laid on white where it is transparent, converted to grey or to
+RGB, scaled until it covers `event_shape`, and cropped at the centre. Of the N files in the
+order of their names, number floor(i N / H) is held out for i = 0 .. H - 1, with
+H = max(1, round(share N)): the same files each time, and evenly from every class.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,8 @@ class ImageFolderDataModule(TensorDataModule):
     """Images below a folder; all of them are kept in memory as `uint8`.
 
     64 x 64 RGB takes 12 kB an image: 80 000 of them a gigabyte. Where all images lie in
-    sub-folders, the name of the first sub-folder is the class.
+    sub-folders, the name of the first sub-folder is the class. Names that begin with a dot
+    are left out. Pixels have 8 bits, or 16, which are scaled; others are refused.
 
     Args:
         root: the folder; images are searched in all folders below it.
@@ -90,7 +91,9 @@ class ImageFolderDataModule(TensorDataModule):
         files = sorted(
             file
             for file in self.root.rglob("*")
-            if file.suffix.lower() in IMG_EXTENSIONS and file.is_file()
+            if file.suffix.lower() in IMG_EXTENSIONS
+            and file.is_file()
+            and not any(p.startswith(".") for p in file.relative_to(self.root).parts)
         )
         if len(files) < 2:
             raise ValueError(
@@ -104,7 +107,8 @@ class ImageFolderDataModule(TensorDataModule):
         channels, height, width = self.event_shape
         try:
             with Image.open(file) as opened:
-                image = ImageOps.exif_transpose(_eight_bits(opened))
+                upright = ImageOps.exif_transpose(opened)
+                image = _on_white(_eight_bits(upright, opened.format))
                 image = image.convert("L" if channels == 1 else "RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(
@@ -122,8 +126,27 @@ class ImageFolderDataModule(TensorDataModule):
         return torch.tensor([classes.index(part[0]) for part in parts])
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, file_format: str | None) -> Image.Image:
     # Pillow's own conversion clips 16-bit grey at 255 instead of scaling it.
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    return image
+    if image.mode[0] not in "IF":
+        return image
+    levels = np.array(image)
+    # These formats have no more than 16 bits, even where Pillow reads them as mode I.
+    sixteen = image.mode.startswith("I;16") or (
+        image.mode == "I" and file_format in ("PNG", "PPM")
+    )
+    if not sixteen:
+        raise ValueError(
+            f"its pixels are {levels.dtype}, for which no value is known to be white: "
+            "save it with 8 or 16 bits"
+        )
+    if "transparency" in image.info:
+        levels[levels == image.info["transparency"]] = 65535
+    return Image.fromarray((levels // 257).astype(np.uint8))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -69,6 +69,53 @@ def test_an_image_is_scaled_and_cropped_at_its_centre(tmp_path):
     assert torch.equal(data.held_out, torch.full((1, 1, 4, 4), 255, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_transparent_is_white(tmp_path, mode):
+    for name in "ab":
+        strokes = Image.new(mode, (4, 4))  # black, and transparent
+        strokes.putpixel((1, 2), (0,) * (len(mode) - 1) + (255,))
+        strokes.save(tmp_path / f"{name}.png")
+    expected = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
+    expected[0, 0, 2, 1] = 0
+    assert torch.equal(module(tmp_path, event_shape=(1, 4, 4)).held_out, expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "I;16"])
+def test_a_colour_that_is_declared_transparent_is_white(tmp_path, mode):
+    colour = (0, 0, 0) if mode == "RGB" else 0
+    for name in "ab":
+        Image.new(mode, (4, 4), colour).save(
+            tmp_path / f"{name}.png", transparency=colour
+        )
+    assert grey_levels(module(tmp_path).held_out) == [255]
+
+
+def test_an_image_of_16_bits_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    for name in "ab":
+        turned = Image.new("I;16", (4, 4))
+        turned.putpixel((0, 0), 65535)
+        turned.save(tmp_path / f"{name}.png", exif=exif)
+    assert module(tmp_path).held_out[0, :, 3, 3].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("I", "int32"), ("F", "float32")])
+def test_pixels_of_32_bits_are_refused(tmp_path, mode, kind):
+    for name in "ab":
+        save(tmp_path / f"{name}.tiff", mode=mode, colour=1)
+    with pytest.raises(ValueError, match=rf"a\.tiff .* {kind},.* 8 or 16 bits"):
+        module(tmp_path).setup("fit")
+
+
+def test_names_that_begin_with_a_dot_are_left_out(tmp_path):
+    for name in (".checkpoints/a-checkpoint", "cat/._a", "cat/a", "dog/a"):
+        save(tmp_path / ".data" / f"{name}.png")  # the folder itself may be hidden
+    data = module(tmp_path / ".data")
+    assert (len(data.train_reals), len(data.held_out)) == (1, 1)
+    assert data.train_labels.tolist() == [1]
+
+
 def test_height_comes_before_width(tmp_path):
     for name in "ab":
         save(tmp_path / f"{name}.png", size=(6, 3))
