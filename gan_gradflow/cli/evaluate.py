@@ -115,6 +115,8 @@ def evaluate(config: dict[str, Any]) -> dict[str, Any]:
         log.info("looking at the reals")
         metric = _build_metric(config, datamodule)
         features = _build_features(config, datamodule)
+        if features and features.doubts and not metric.primary:  # or the metric tells
+            log.warning(features.doubts)
         count = config["num_samples"] or metric.num_samples or 10000
         log.info("looking at %s fakes of %s", f"{count:,}", config["checkpoint"])
         try:

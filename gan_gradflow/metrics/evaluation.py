@@ -21,6 +21,7 @@ from gan_gradflow.metrics.frechet import FrechetDistance
 from gan_gradflow.metrics.kernel_distance import KernelDistance
 from gan_gradflow.metrics.manifolds import Manifolds
 from gan_gradflow.metrics.memorisation import FLOOR, memorisation
+from gan_gradflow.metrics.mnist_classifier import MNISTClassifier, doubts_about_digits
 from gan_gradflow.metrics.neighbours import nearest
 
 _FLOOR_SEED = 0
@@ -67,6 +68,9 @@ class FeatureEvaluation:
         subset_size: samples in each of them.
         min_class_share: from which share of the fakes on a class counts as covered.
 
+    Attributes:
+        doubts: why figures of classes mean nothing; None if they may mean something.
+
     Raises:
         ValueError: a number is out of its range, or there are too few reals.
     """
@@ -101,8 +105,12 @@ class FeatureEvaluation:
         self._num_resamples = num_resamples
         self._min_class_share = min_class_share
         self._real_shares = None
+        self.doubts = None
         if extractor.is_classifier:
-            self._real_shares = class_shares(extractor.probabilities(held_out))
+            probabilities = extractor.probabilities(held_out)
+            self._real_shares = class_shares(probabilities)
+            if isinstance(extractor.network, MNISTClassifier):
+                self.doubts = doubts_about_digits(probabilities)
 
     @torch.no_grad()
     def __call__(self, fakes: Float[Tensor, "n *event"]) -> Evaluation:

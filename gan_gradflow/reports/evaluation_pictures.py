@@ -109,6 +109,7 @@ def _draw_points(path: Path, fakes: Float[Tensor, "n *event"], data: Reals) -> P
 
 def _show(axes: Axes, image: Float[Tensor, "channels height width"]) -> None:
     pixels = (image.clamp(-1, 1) + 1) / 2
-    axes.imshow(pixels.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=1)
+    shown = pixels.permute(1, 2, 0).squeeze(-1).numpy()
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])

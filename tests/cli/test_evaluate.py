@@ -53,6 +53,24 @@ def test_the_figures_are_those_of_training(evaluate, checkpoint, tmp_path) -> No
     assert f"  looking at 200 fakes of {checkpoint}\n" in result.out
 
 
+def test_classes_of_digits_are_doubted_for_other_images(cli, tmp_path) -> None:
+    for name, level in enumerate(torch.linspace(0, 255, 160)):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        grey = Image.new("L", (28, 28), int(level))
+        grey.save(tmp_path / "images" / f"{name}.png")
+    data = ("data=image_folder", "data.root=images", "data.event_shape=[1,28,28]")
+    small = ("max_iterations=1", "generator.width=4", "discriminator.width=4")
+    trained = cli(
+        "train", *data, *small, "data.held_out_share=0.5", "data.batch_size=4",
+        "metrics=none", "run_name=greys", "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    checkpoint = "checkpoint=outputs/greys/checkpoints/last.ckpt"
+    result = cli("evaluate", checkpoint, "num_samples=80", "subset_size=50", *QUICK)
+    assert result.code == 0, result.err
+    assert result.out.count("the data do not look like digits") == 1
+
+
 def test_table_pictures_and_tensorboard_are_in_the_run_folder(
     evaluate, tmp_path
 ) -> None:

@@ -159,3 +159,22 @@ def test_images_of_another_shape_are_refused(metric, data):
     photographs.event_shape = (3, 32, 32)
     with pytest.raises(ValueError, match=r"\[3, 32, 32\].*data=mnist, or metrics=none"):
         metric.prepare(photographs)
+
+
+def clothes(count):
+    """Broad blots, which are no digits."""
+    generator = torch.Generator().manual_seed(1)
+    coarse = torch.randn(count, 1, 4, 4, generator=generator)
+    return functional.interpolate(coarse, size=(28, 28), mode="bilinear").tanh()
+
+
+def test_data_that_are_not_digits_are_doubted_once(caplog):
+    metric = ClassifierFeatures(num_samples=COUNT, min_class_share=0.01)
+    metric.prepare(Digits(clothes(500), clothes(500)))
+    for _ in range(2):
+        metric(strokes(COUNT, 3))
+    metric.floor()
+    (told,) = caplog.messages
+    assert "do not look like digits" in told
+    assert "confidence of 0.5" in told
+    assert "metrics=none" in told

@@ -1,9 +1,17 @@
+import io
+
 import pytest
 import torch
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from gan_gradflow.datamodules.mnist import MNISTDataModule
 from gan_gradflow.metrics.classifier_features import ClassifierFeatures
-from gan_gradflow.metrics.mnist_classifier import WEIGHTS, MNISTClassifier
+from gan_gradflow.metrics.mnist_classifier import (
+    WEIGHTS,
+    MNISTClassifier,
+    doubts_about_digits,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +57,20 @@ def test_logits_are_the_head_of_the_features():
     features = classifier(images)
     assert features.shape == (3, MNISTClassifier.num_features)
     assert torch.equal(classifier.head(features), classifier.logits(images))
+
+
+def jpeg(digit):
+    file = io.BytesIO()
+    to_pil_image(digit).save(file, "JPEG", quality=10)
+    return pil_to_tensor(Image.open(file))
+
+
+@pytest.mark.parametrize("seen_as", ["grey", "black and white", "JPEG"])
+def test_digits_are_not_doubted(digits, seen_as):
+    pixels = digits.held_out[:500]
+    if seen_as == "black and white":
+        pixels = (pixels > 127).to(torch.uint8) * 255
+    if seen_as == "JPEG":
+        pixels = torch.stack([jpeg(digit) for digit in pixels])
+    probabilities = MNISTClassifier.pretrained().logits(pixels / 127.5 - 1).softmax(1)
+    assert doubts_about_digits(probabilities) is None
