@@ -95,6 +95,7 @@ class AdversarialModule(Round):
         """Share the batch with the other processes."""
         self.processes = Processes(self.global_rank, self.trainer.world_size)
         self.critic.processes = self.processes
+        self.discriminator.processes = self.processes
         self.discriminator.penalty.processes = self.processes
         self.query_plan.processes = self.processes
         self.bridge.share_with(self.processes)

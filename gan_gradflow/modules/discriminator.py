@@ -13,6 +13,7 @@ from gan_gradflow.modules.generator import check_clip_norm
 from gan_gradflow.networks.augmentations import Augmentation
 from gan_gradflow.objectives.base import Objective
 from gan_gradflow.objectives.penalties import Penalty
+from gan_gradflow.processes import ALONE, Processes
 
 
 class DiscriminatorModule(L.LightningModule):
@@ -29,7 +30,12 @@ class DiscriminatorModule(L.LightningModule):
         optimizer: makes the optimizer of the network's parameters.
         schedule: makes what sets its learning rate from iteration to iteration.
         clip_norm: the parameter gradient is scaled down to this norm; None leaves it.
+
+    Attributes:
+        processes: those that share the batch, of which it is given one's rows.
     """
+
+    processes: Processes = ALONE
 
     def __init__(
         self,
@@ -135,8 +141,8 @@ class DiscriminatorModule(L.LightningModule):
         return self(self.augmentation(samples, draws), labels)
 
     def _draws(self, samples: Shaped[Tensor, "n *event"]) -> Float[Tensor, "n draws"]:
-        num_draws = self.augmentation.num_draws
-        return torch.rand(len(samples), num_draws, device=samples.device)
+        shape = (len(samples) * self.processes.size, self.augmentation.num_draws)
+        return self.processes.own(torch.rand(shape, device=samples.device))
 
     @torch.no_grad()
     def context(

@@ -1,4 +1,4 @@
-"""Callbacks that harm a run on purpose."""
+"""Parts of a run for these tests: callbacks that harm it on purpose, an augmentation."""
 
 import os
 import sys
@@ -6,6 +6,18 @@ import time
 from pathlib import Path
 
 import lightning as L
+
+from gan_gradflow.networks.augmentations import Augmentation
+
+
+class Faded(Augmentation):
+    """Each sample times its draw, so that a row tells what it drew."""
+
+    num_draws = 1
+
+    def __call__(self, samples, draws):
+        """The samples, smaller."""
+        return samples * draws.to(samples.dtype)
 
 
 class SignalAt(L.Callback):

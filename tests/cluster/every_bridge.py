@@ -60,6 +60,7 @@ CASES = {name: (f"bridge={name}",) for name in BRIDGES} | {
         "~penalty.gamma",
         "n_critic=2",
     ),
+    "augmentation": ("~augmentation", "+augmentation._target_=acting.Faded"),
 }
 SHORT = [
     "experiment=ring",

@@ -10,6 +10,7 @@ from gan_gradflow.bridges.exact import ExactBridge
 from gan_gradflow.bridges.finite_difference import FiniteDifferenceBridge
 from gan_gradflow.networks.augmentations import Augmentation
 from gan_gradflow.objectives.relativistic import RelativisticObjective
+from gan_gradflow.processes import ALONE, Processes
 
 
 class Scaled(Augmentation):
@@ -50,6 +51,18 @@ def test_draws_differ_from_sample_to_sample_and_call_to_call():
     player = module().discriminator
     draws = [player.context(torch.zeros(6, 4), None)[0] for _ in range(2)]
     assert len(torch.cat(draws).unique()) == 12
+
+
+def test_half_a_batch_meets_the_draws_it_has_in_the_whole_one():
+    player, samples = module().discriminator, torch.zeros(6, 4)
+
+    def drawn(rows, processes):
+        player.processes = processes
+        torch.manual_seed(0)
+        return torch.stack([player.context(rows, None)[0] for _ in range(2)])
+
+    halves = [drawn(samples[:3], Processes(rank, 2)) for rank in range(2)]
+    assert torch.equal(torch.cat(halves, dim=1), drawn(samples, ALONE))
 
 
 @pytest.mark.parametrize("bridge", BRIDGES)
