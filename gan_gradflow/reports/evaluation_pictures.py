@@ -66,9 +66,10 @@ def draw_distributions(path: Path, found: Evaluation) -> Path:
     axes[0].set_ylabel("share")
     axes[0].legend(frameon=False)
     if found.shares is not None and found.real_shares is not None:
-        places = torch.arange(len(found.shares)).numpy()
-        axes[1].bar(places - 0.2, found.real_shares, 0.4, color=REALS, label="reals")
-        axes[1].bar(places + 0.2, found.shares, 0.4, color=FAKES, label="fakes")
+        reals, fakes = found.real_shares.numpy(), found.shares.numpy()
+        places = torch.arange(len(fakes)).numpy()
+        axes[1].bar(places - 0.2, reals, 0.4, color=REALS, label="reals")
+        axes[1].bar(places + 0.2, fakes, 0.4, color=FAKES, label="fakes")
         axes[1].set_xticks(places)
         axes[1].set_xlabel("class, as the classifier sees it")
         axes[1].set_ylabel("share")
