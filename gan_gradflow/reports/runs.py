@@ -13,6 +13,22 @@ from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 
 _FIDELITY = re.compile(r"gradient_flow/((pull|parameters)_(cosine|scale|noise))")
 
+_FEW_WORDS = 4
+_WITHOUT_EFFECT = re.compile(
+    r"(.+\.)?seed|run_.*|logger(\..*)?|data\.root"
+    r"|trainer\.(accelerator|devices|num_nodes|strategy|log_every_n_steps|enable_\w+"
+    r"|default_root_dir|plugins)"
+    r"|callbacks(\.(progress|graceful_stop|throughput|quality|gradient_flow|sample_grid"
+    r"|tensorboard_pages|best_checkpoint|last_checkpoint|profiler)(\..*)?)?"
+    r"|callbacks\.likelihood\.every_n_iterations"
+)
+_ALARM = "callbacks.collapse_alarm."  # has no effect, unless it stops
+_FOLLOWS = {
+    "trainer.max_steps": "max_iterations",
+    "data.num_iterations": "max_iterations",
+    "data.batches_per_iteration": "n_critic",
+}
+
 
 class ReportError(ValueError):
     """Runs that cannot be reported on, or not together."""
@@ -92,21 +108,51 @@ def find_runs(folders: list[str]) -> list[Run]:
 
 
 def told_apart(runs: list[Run]) -> list[Run]:
-    """Runs of one label but several configurations get what differs into the label."""
-    labelled = []
-    for run in runs:
-        others = [_flat(other.config) for other in runs if other.label == run.label]
-        mine = _flat(run.config)
-        keys = sorted(k for k in mine if any(o.get(k) != mine[k] for o in others))
-        words = [f"{key}={mine[key]}" for key in keys if not _follows(key)]
-        labelled.append(run._replace(label=" ".join([run.label, *words[:4]])))
-    return labelled
+    """Runs of one label but several configurations get what differs into the label.
+
+    Four keys that differ, or as many as it takes that no two configurations share a
+    label; where their words are the same all along, a number.
+    """
+    told = list(runs)
+    for label in dict.fromkeys(run.label for run in runs):
+        places = [place for place, run in enumerate(runs) if run.label == label]
+        words = _words([runs[place].config for place in places])
+        for place, of_run in zip(places, words, strict=True):
+            told[place] = runs[place]._replace(label=" ".join([label, *of_run]))
+    return told
 
 
-def _follows(key: str) -> bool:
-    """Whether a value follows from the seed, the folder or another value."""
-    about = ("seed", "run_", "logger.", "trainer.", "callbacks.", "data.num_iterations")
-    return key.startswith(about) or key.endswith(".seed")
+def _words(configs: list[dict[str, Any]]) -> list[list[str]]:
+    """For each configuration, what tells it from the others."""
+    settings = [_settings(config) for config in configs]
+    kinds = [s for place, s in enumerate(settings) if s not in settings[:place]]
+    keys = sorted({key for kind in kinds for key in kind})
+    differing = [
+        k for k in keys if any(o.get(k, ...) != kinds[0].get(k, ...) for o in kinds)
+    ]
+    words = [[f"{k}={kind[k]}" for k in differing if k in kind] for kind in kinds]
+    count = _FEW_WORDS
+    while len({tuple(w[:count]) for w in words}) < len(kinds):
+        if count >= len(differing):
+            break
+        count += 1
+    shown = [w[:count] for w in words]
+    for place, mine in reversed(list(enumerate(shown))):
+        before = shown[:place].count(mine)
+        shown[place] = [*mine, f"({before + 1})"] if before else mine
+    return [shown[kinds.index(mine)] for mine in settings]
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What can change a result, but for the seed."""
+    flat = _flat(config)
+    return {
+        key: value
+        for key, value in flat.items()
+        if not _WITHOUT_EFFECT.fullmatch(key)
+        and not (key in _FOLLOWS and value == flat.get(_FOLLOWS[key]))
+        and not (key.startswith(_ALARM) and flat.get(f"{_ALARM}on_collapse") != "stop")
+    }
 
 
 def _flat(node: Any, path: str = "") -> dict[str, Any]:

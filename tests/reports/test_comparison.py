@@ -94,6 +94,87 @@ def test_two_settings_of_a_bridge_get_the_setting_into_the_label(tmp_path) -> No
     assert labels == ["spsa bridge.num_draws=2", "spsa bridge.num_draws=4"]
 
 
+def labels_of(folder, *changes):
+    """The labels of runs with these changes."""
+    for place, change in enumerate(changes):
+        leave_run(folder / str(place), **change)
+    return [run.label for run in find_runs([str(folder)])]
+
+
+LIKELIHOOD = {"callbacks": {"likelihood": {"iterations": 2000}}}
+STOP = {"callbacks": {"collapse_alarm": {"on_collapse": "stop", "patience": 3}}}
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "told"),
+    [
+        ({}, LIKELIHOOD, ["", " callbacks.likelihood.iterations=2000"]),
+        (
+            {"trainer": {"precision": "32-true"}},
+            {"trainer": {"precision": "bf16-mixed"}},
+            [" trainer.precision=32-true", " trainer.precision=bf16-mixed"],
+        ),
+        (
+            {},
+            STOP,
+            [
+                "",
+                " callbacks.collapse_alarm.on_collapse=stop"
+                " callbacks.collapse_alarm.patience=3",
+            ],
+        ),
+        ({}, {"penalty": None}, ["", " penalty=None"]),
+        (
+            {"penalty": None},
+            {"penalty": "None"},
+            [" penalty=None", " penalty=None (2)"],
+        ),
+    ],
+)
+def test_whatever_can_change_a_result_tells_runs_apart(tmp_path, first, other, told):
+    assert labels_of(tmp_path, first, other) == [f"exact{words}" for words in told]
+
+
+def test_as_many_words_are_used_as_tell_runs_apart(tmp_path) -> None:
+    one = dict.fromkeys("abcdz", 1)
+    labels = labels_of(tmp_path, one, one | {"z": 2}, one | dict.fromkeys("abcd", 2))
+    assert labels == [
+        "exact a=1 b=1 c=1 d=1 z=1",
+        "exact a=1 b=1 c=1 d=1 z=2",
+        "exact a=2 b=2 c=2 d=2 z=1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trainer": {"devices": 2, "strategy": "ddp", "log_every_n_steps": 1}},
+        {"callbacks": {"sample_grid": {"every_n_iterations": 1}}},
+        {"callbacks": {"collapse_alarm": {"on_collapse": "continue", "patience": 1}}},
+        {"logger": None, "run_name": "other", "callbacks": {}},
+    ],
+)
+def test_what_cannot_change_a_result_is_left_out_of_labels(tmp_path, change) -> None:
+    assert labels_of(tmp_path, {}, change) == ["exact", "exact"]
+
+
+def test_what_follows_from_the_iterations_is_said_once(tmp_path) -> None:
+    changes = [
+        {
+            "max_iterations": count,
+            "trainer": {"max_steps": count},
+            "data": {**DATA, "num_iterations": count},
+        }
+        for count in (4, 6)
+    ]
+    labels = labels_of(tmp_path, *changes, changes[0] | {"trainer": {"max_steps": 5}})
+    assert labels == [
+        "exact max_iterations=4",
+        "exact max_iterations=6",
+        "exact max_iterations=4 trainer.max_steps=5",
+    ]
+
+
 def test_a_folder_without_a_run_is_refused(tmp_path) -> None:
     with pytest.raises(ReportError, match=r"there is no folder .*nowhere"):
         find_runs([str(tmp_path / "nowhere")])
