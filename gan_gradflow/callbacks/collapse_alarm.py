@@ -21,10 +21,11 @@ from typing import Any, Literal
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_gradflow.callbacks.collapse_signs import CollapseSigns, Signs
 from gan_gradflow.callbacks.quality import QualityReport
+from gan_gradflow.metrics.diversity import Diversity
 
 log = logging.getLogger(__name__)
 
@@ -104,19 +105,34 @@ class CollapseAlarm(L.Callback):
         self.alarms: list[str] = []
         self._running = {"collapse": 0, "lost game": 0}
         self._best: tuple[float, int] | None = None  # main figure, iteration
+        self._signs: CollapseSigns | None = None
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measure the reals."""
-        self._quality = next(
-            (c for c in trainer.callbacks if isinstance(c, QualityReport)), None
-        )
+    def prepare(self, data: Any, discriminator: nn.Module, others: list[Any]) -> None:
+        """Measure the reals.
+
+        Args:
+            data: a data module.
+            discriminator: the network; its `pack_size`, if it has one, divides samples.
+            others: the callbacks of the run, among which quality is looked for.
+
+        Raises:
+            ValueError: fakes cannot be compared with these reals.
+        """
+        self._quality = next((c for c in others if isinstance(c, QualityReport)), None)
         self._signs = CollapseSigns(
-            trainer.datamodule.held_out_floats(slice(None)),
-            trainer.datamodule.held_out_labels,
+            data.held_out_floats(slice(None)),
+            data.held_out_labels,
             _features_of(self._quality),
             self.num_samples,
             self.seed,
+            getattr(discriminator, "pack_size", 1),
         )
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measure the reals, unless that has been done."""
+        if self._signs is None:
+            network = pl_module.discriminator.network
+            self.prepare(trainer.datamodule, network, trainer.callbacks)
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Measure, log and sound the alarm, if it is time to."""
@@ -124,13 +140,14 @@ class CollapseAlarm(L.Callback):
         self._follow_quality()
         if iteration % self.every_n_iterations:
             return
+        assert self._signs is not None
         signs = self._signs.measure(pl_module)
         figures = {f"collapse/{name}": value for name, value in signs._asdict().items()}
         if self._best is not None:
             figures["collapse/iterations_since_best"] = self._standing(iteration)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=iteration)
-        due = self._count(signs, iteration)
+        due = self._count(signs, self._signs.least, iteration)
         # All processes measure the same but for rounding; they must not part over it.
         if trainer.strategy.reduce_boolean_decision(bool(due), all=False):
             self._sound(trainer, " and ".join(due) or "collapse", signs)
@@ -163,9 +180,11 @@ class CollapseAlarm(L.Callback):
         best = self._best[1]
         return iteration - best if self._quality.measured_in > best else 0
 
-    def _count(self, signs: Signs, iteration: int) -> list[str]:
-        """The alarms that are due now: each once, until its sign has been away."""
-        least = self._signs.least  # what reals themselves have is no collapse
+    def _count(self, signs: Signs, least: Diversity, iteration: int) -> list[str]:
+        """The alarms that are due now: each once, until its sign has been away.
+
+        What reals themselves have at least is no collapse.
+        """
         so_long = self.patience * self.every_n_iterations
         stands = self._standing(iteration) >= so_long
         seen = {

@@ -42,11 +42,13 @@ class CollapseSigns:
         held_out: reals that training never sees.
         labels: their classes, if there are any.
         features: what tells samples apart.
-        num_samples: n; fewer if there are not twice as many reals.
+        num_samples: n; fewer if there are not twice as many reals, or if they do not make
+            up packs.
         seed: what latents and the choice of reals follow from.
+        pack_size: samples that the discriminator scores together.
 
     Raises:
-        ValueError: too few reals, or reals that are all alike.
+        ValueError: not enough reals or samples for two packs, or reals that are all alike.
     """
 
     def __init__(
@@ -56,8 +58,22 @@ class CollapseSigns:
         features: Callable[[Tensor], Tensor],
         num_samples: int,
         seed: int,
+        pack_size: int,
     ) -> None:
-        size = max(1, min(num_samples, len(held_out) // 2))
+        least = 2 * pack_size  # two scores: they have a deviation
+        if num_samples < least:
+            raise ValueError(
+                f"num_samples is {num_samples}, and packs of {pack_size} need at least "
+                f"{least}; raise it"
+            )
+        if len(held_out) < 2 * least:
+            raise ValueError(
+                f"there are {len(held_out)} held-out samples, and telling how varied they "
+                f"are takes at least {2 * least}; raise data.num_held_out or "
+                "data.held_out_share"
+            )
+        size = min(num_samples, len(held_out) // 2)
+        size -= size % pack_size
         count = min(_REAL_BATCHES, len(held_out) // size)
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randperm(len(held_out), generator=generator)[: size * count]

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gan_gradflow.bridges.base import GradientBridge
+from gan_gradflow.callbacks.collapse_alarm import CollapseAlarm
 from gan_gradflow.callbacks.likelihood import Likelihood
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel, ChannelError
@@ -216,15 +217,19 @@ def know_classes(module: AdversarialModule, datamodule: L.LightningDataModule) -
 def build_callbacks(
     config: dict[str, Any],
     datamodule: L.LightningDataModule,
-    begins: AdversarialModule | None,
+    module: AdversarialModule,
+    begins: bool = True,
 ) -> list[L.Callback]:
     """Every callback that is configured; a null one is left out.
 
     Args:
         config: the configuration of the run.
         datamodule: its data.
-        begins: the module, if the run begins; None if it goes on, and what it began from
-            need not be there any more.
+        module: the players.
+        begins: false if the run goes on: what it began from need not be there any more.
+
+    Raises:
+        ConfigError: a callback refused its arguments, or does not fit the data or players.
     """
     callbacks = config["callbacks"] or {}
     built = [
@@ -239,11 +244,19 @@ def build_callbacks(
                 callback.prepare(datamodule)
             except ValueError as error:
                 raise ConfigError(f"metrics: {error}") from error
-        if isinstance(callback, Likelihood) and begins is not None:
+        if isinstance(callback, Likelihood) and begins:
             try:
-                callback.check(begins.generator)
+                callback.check(module.generator)
             except ValueError as error:
                 raise ConfigError(f"callbacks.likelihood.start: {error}") from error
+        if isinstance(callback, CollapseAlarm):
+            try:
+                callback.prepare(datamodule, module.discriminator.network, built)
+            except ValueError as error:
+                raise ConfigError(
+                    f"callbacks.collapse_alarm: {error}, or use "
+                    "callbacks.collapse_alarm=null"
+                ) from error
     return built
 
 

@@ -146,7 +146,7 @@ def train(
     module = build.build_module(config)
     build.load(datamodule)
     build.know_classes(module, datamodule)
-    callbacks = build.build_callbacks(config, datamodule, None if going_on else module)
+    callbacks = build.build_callbacks(config, datamodule, module, going_on is None)
     first = 0 if going_on is None else going_on.iteration
     trainer = build.build_trainer(config, callbacks, first)
     if rank == 0:

@@ -185,7 +185,7 @@ class Shift(nn.Module):
 
 def test_measuring_changes_neither_a_player_nor_a_random_number() -> None:
     reals = torch.randn(64, 2)
-    signs = CollapseSigns(reals, None, lambda x: x, 16, seed=1)
+    signs = CollapseSigns(reals, None, lambda x: x, 16, seed=1, pack_size=1)
     players = Players(torch.randn(16, 2))
     before = {k: v.clone() for k, v in players.state_dict().items()}
     state = torch.get_rng_state()
@@ -198,7 +198,7 @@ def test_measuring_changes_neither_a_player_nor_a_random_number() -> None:
 @pytest.mark.parametrize("shift", [0.0, 100.0])
 def test_accuracy_and_margin_do_not_depend_on_what_is_added_to_scores(shift) -> None:
     reals = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-    signs = CollapseSigns(reals, None, lambda x: x, 2, seed=1)
+    signs = CollapseSigns(reals, None, lambda x: x, 2, seed=1, pack_size=1)
     players = Players(signs.reals - 1.5)
     players.discriminator = Shift(shift)
     found = signs.measure(players)
@@ -209,9 +209,44 @@ def test_accuracy_and_margin_do_not_depend_on_what_is_added_to_scores(shift) -> 
 
 
 def test_fakes_that_are_no_numbers_have_no_diversity() -> None:
-    signs = CollapseSigns(torch.randn(64, 2), None, lambda x: x, 16, seed=1)
+    signs = CollapseSigns(
+        torch.randn(64, 2), None, lambda x: x, 16, seed=1, pack_size=1
+    )
     players = Players(torch.full((16, 2), float("nan")))
     assert signs.measure(players)[:2] == (0.0, 0.0)
+
+
+class Pairs(nn.Module):
+    """One score for each two samples."""
+
+    def forward(self, samples, labels):
+        return samples.reshape(-1, 4).sum(1)
+
+
+@pytest.mark.parametrize(("num_reals", "size"), [(50, 24), (8, 4), (64, 30)])
+def test_samples_make_up_whole_packs(num_reals, size) -> None:
+    reals = torch.randn(num_reals, 2)
+    signs = CollapseSigns(reals, None, lambda x: x, 31, seed=1, pack_size=2)
+    players = Players(torch.randn(size, 2))
+    players.discriminator = Pairs()
+    assert len(signs.reals) == size
+    assert 0 <= signs.measure(players).accuracy <= 1
+
+
+@pytest.mark.parametrize(
+    ("num_reals", "num_samples", "pack_size", "told"),
+    [
+        (3, 256, 1, "there are 3 held-out samples, .* at least 4; raise data.num_held"),
+        (7, 256, 2, "there are 7 held-out samples, .* at least 8; raise data.num_held"),
+        (50, 5, 3, "num_samples is 5, and packs of 3 need at least 6; raise it"),
+    ],
+)
+def test_not_enough_for_two_packs_is_named(
+    num_reals, num_samples, pack_size, told
+) -> None:
+    reals = torch.randn(num_reals, 2)
+    with pytest.raises(ValueError, match=told):
+        CollapseSigns(reals, None, lambda x: x, num_samples, 1, pack_size)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,21 @@ CASES = {
         ],
         ["bridge.directions._target_: Identity is no Directions"],
     ),
+    "few held-out samples": (
+        ["data.num_held_out=3"],
+        [
+            "callbacks.collapse_alarm: there are 3 held-out samples",
+            "raise data.num_held_out",
+            "callbacks.collapse_alarm=null",
+        ],
+    ),
+    "data that are all alike": (
+        ["data.num_modes=1", "data.sigma=1e-50"],
+        [
+            "callbacks.collapse_alarm: at least half of the reals are alike",
+            "callbacks.collapse_alarm=null",
+        ],
+    ),
     "precision": (["trainer.precision=8"], ["trainer.precision", "8"]),
     "half precision": (["trainer.precision=16-mixed"], ["precision", "bf16-mixed"]),
     "devices": (["trainer.devices=none"], ["trainer.devices", "none"]),

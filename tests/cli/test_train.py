@@ -145,6 +145,17 @@ def test_a_bridge_of_the_users_own_comes_from_config_dir(train, tmp_path) -> Non
     assert result.code == 0, result.err
 
 
+def test_the_alarm_watches_a_packed_discriminator(cli) -> None:
+    few = ("data.num_train=500", "data.num_held_out=50", "metrics.num_samples=200")
+    often = (
+        "trainer.log_every_n_steps=1",
+        "callbacks.collapse_alarm.every_n_iterations=1",
+    )
+    packed = ("experiment=ring", "discriminator=packed_mlp", "max_iterations=2")
+    result = cli("train", *packed, *few, *often)
+    assert result.code == 0, result.err
+
+
 def test_a_collapse_is_told_and_the_best_checkpoint_is_kept(train, tmp_path) -> None:
     alarm = "callbacks.collapse_alarm"
     often = (f"{alarm}.every_n_iterations=1", f"{alarm}.warm_up=0")
