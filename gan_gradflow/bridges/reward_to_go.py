@@ -3,12 +3,13 @@
 For a draw x_1 .. x_L with a cost c_t at each position, a discount g and chances
 p(x_t | x_<t), the policy gradient is
 
-    pull = mean over draws of  sum_t (C_t - b_t) d log p(x_t | x_<t),
-    C_t  = sum_{s >= t} g^(s - t) c_s,    b_t = mean of C_t over all other draws,
+    pull = mean over draws of  1/L sum_t (C_t - b_t) d log p(x_t | x_<t),
+    C_t  = sum_{s >= t} g^(s - t) c_s,
 
-where draws are those of the whole batch. With g = 1 it is unbiased for the gradient of the
-expected sum of the costs, and spares every token the costs before it; a smaller g is biased
-towards what comes soon, with less variance. The value is the mean cost of a draw.
+where b_t is the mean of C_t over the draws of the whole batch, less those of the draw's own
+group, which depend on it; 0 where none are left. With g = 1 it is unbiased for the gradient
+of the expected mean of the costs, and spares every token the costs before it; a smaller g
+is biased towards what comes soon, with less variance. The value is the mean cost of a draw.
 """
 
 from dataclasses import replace
@@ -46,7 +47,7 @@ class RewardToGoBridge(ScoreFunctionBridge):
     traits = replace(
         ScoreFunctionBridge.traits,
         choose_when="sequences are scored at each position, by scores alone",
-        unbiased_for="the expected sum of the costs if discount is 1; what the score "
+        unbiased_for="the expected mean of the costs if discount is 1; what the score "
         "function is unbiased for where there are no positions",
     )
 
@@ -72,11 +73,12 @@ class RewardToGoBridge(ScoreFunctionBridge):
         with torch.no_grad():
             drawn = self.processes.drawn(
                 emission, lambda whole: self.draws.sample(self._shape, whole), 2
-            ).flatten(0, 1)
-        costs = wide(critic.at_each_position(drawn, num_query_dims=1))
-        weights = less_the_others(to_go(costs, self.discount))
-        proxy = (weights * token_log_prob(drawn)).sum(-1).mean(0)
-        return costs.mean((0, -1)), proxy / costs.shape[-1]
+            )
+        costs = wide(critic.at_each_position(drawn, num_query_dims=2))
+        whole = self.processes.gather(to_go(costs, self.discount), 2)
+        weights = self.processes.own(less_the_others(whole), 2)
+        proxy = (weights * token_log_prob(drawn)).mean((0, 1, -1))
+        return costs.mean((0, 1, -1)), proxy
 
 
 def to_go(
@@ -90,9 +92,9 @@ def to_go(
 
 
 def less_the_others(
-    costs: Float[Tensor, "draws batch length"],
-) -> Float[Tensor, "draws batch length"]:
-    """Each cost less the mean of all other draws' at its position; zero for one alone."""
-    count = costs[..., 0].numel()
-    total = costs.sum((0, 1))
-    return costs - (total - costs) / max(1, count - 1) if count > 1 else costs * 0
+    costs: Float[Tensor, "groups members batch length"],
+) -> Float[Tensor, "groups members batch length"]:
+    """Each cost less the mean at its position over all draws outside its group."""
+    own = costs.sum(1, keepdim=True)
+    count = costs[..., 0].numel() - costs.shape[1]
+    return costs - (own.sum((0, 2), keepdim=True) - own) / max(1, count)

@@ -18,9 +18,14 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch.distributions import Bernoulli, Independent, Normal, OneHotCategorical
 
-from gan_gradflow.bridges.baselines import LeaveOneOutBaseline, OptimalBaseline
+from gan_gradflow.bridges.baselines import (
+    LeaveOneOutBaseline,
+    NoBaseline,
+    OptimalBaseline,
+)
 from gan_gradflow.bridges.draws import AntitheticDraws, QuasiMonteCarloDraws
 from gan_gradflow.bridges.relax import RELAXBridge
+from gan_gradflow.bridges.reward_to_go import RewardToGoBridge
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
 from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.build import build_datamodule, build_module, build_trainer
@@ -149,7 +154,25 @@ def pulls(processes: Processes) -> dict[str, torch.Tensor]:
                 losses = bridge(critic, emission(own))
             losses.sum().backward()
             found[f"{bridge_name}, {emission_name}"] = processes.gather(own.grad)
-    return found
+    return found | {"reward to go, tokens": reward_to_go(processes)}
+
+
+class Tokens(Independent):
+    """Independent tokens, which say how likely each was."""
+
+    def token_log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        return self.base_dist.log_prob(value)
+
+
+def reward_to_go(processes: Processes) -> torch.Tensor:
+    """The pulls on the logits of tokens that are scored at each position."""
+    bridge = RewardToGoBridge(4, 0.1, AntitheticDraws(), NoBaseline(), 0.5)
+    bridge.share_with(processes)
+    own = processes.own(LOGITS).clone().requires_grad_()
+    critic = Critic(lambda x: x.cumsum(-1).sin(), access=Access.SCORES, positions=5)
+    torch.manual_seed(5)
+    bridge(critic, Tokens(Bernoulli(logits=own), 1)).sum().backward()
+    return processes.gather(own.grad)
 
 
 def asked_together(processes: Processes) -> tuple[torch.Tensor, int]:
