@@ -4,24 +4,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Inside, no parameter of `module` asks for a gradient; buffers are put back after.
 
-    The module keeps its training mode, so batch norm still normalises by the batch and
-    spectral norm still iterates; what they recorded meanwhile is forgotten on leaving.
+    The module keeps its training mode, so batch norm still normalises by the batch; what
+    it recorded meanwhile is forgotten on leaving. Spectral norm alone stands still: a
+    power iteration in each call would have two questions meet two networks.
     """
     learning = [p for p in module.parameters() if p.requires_grad]
+    iterating = [m for m in module.modules() if m.training and _iterates(m)]
     for parameter in learning:
         parameter.requires_grad = False
+    for part in iterating:
+        part.training = False
     try:
         with buffers_kept(module):
             yield
     finally:
         for parameter in learning:
             parameter.requires_grad = True
+        for part in iterating:
+            part.training = True
+
+
+def _iterates(module: nn.Module) -> bool:
+    """Whether this is a spectral norm, or a layer whose weight the older kind divides."""
+    hooks = module._forward_pre_hooks.values()
+    older = any(isinstance(hook, SpectralNorm) for hook in hooks)
+    return older or isinstance(module, _SpectralNorm)
 
 
 @contextmanager
