@@ -193,12 +193,13 @@ class AdversarialModule(Round):
         if self.bridge.traits.access is not Access.SCORES or len(sizes) < 2:
             return
         received = self.received_reals(reals)
-        known = [received, *self.discriminator.context(received, labels)]
-
-        def score(rows: Tensor) -> Tensor:
-            return self.discriminator.generator_losses(*(part[rows] for part in known))
-
         with frozen(self.discriminator.network):
+            known = [received, *self.discriminator.context(received, labels)]
+
+            def score(rows: Tensor) -> Tensor:
+                parts = (part[rows] for part in known)
+                return self.discriminator.generator_losses(*parts)
+
             rows = torch.arange(len(reals), device=self.device)
             self.critic.chunk_size = fastest_chunk_size(score, rows, sizes)
 

@@ -5,7 +5,9 @@ import torch
 from rounds import BRIDGES, make_module
 from torch import nn
 
+from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.modules.freezing import frozen
+from gan_gradflow.objectives.relativistic import RelativisticObjective
 
 KINDS = {
     "parametrization": nn.utils.parametrizations.spectral_norm,
@@ -48,3 +50,15 @@ def test_everything_is_afterwards_as_it_was(kind) -> None:
     assert all(p.requires_grad for p in network.parameters())
     network(torch.randn(3, 4, dtype=torch.float64))  # iterates again
     assert any(not torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_measuring_the_chunk_size_leaves_the_discriminator_as_it_was() -> None:
+    bridge = BRIDGES["finite_difference"]()
+    module = make_module(bridge, objective=RelativisticObjective())
+    network = module.discriminator.network
+    with torch.no_grad():
+        network.layers[0].parametrizations.weight.original.normal_()
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    module._choose_chunk_size(Batch(torch.randn(1, 64, 4), None))
+    assert all(torch.equal(b, before[name]) for name, b in network.named_buffers())
+    assert module.critic.chunk_size is not None
