@@ -133,6 +133,7 @@ def test_the_features_may_be_of_any_network(evaluate, tmp_path) -> None:
             ["data=grid"],
             ["other data", "sigma 0.01 and 0.05", "other_data"],
         ),
+        "other draw": (["+data.seed=7"], ["other data", "seed 1 and 7", "other_data"]),
         "other sigma": (["+data.sigma=0.5"], ["sigma 0.01 and 0.5"]),
         "other shape": (["data=mnist", "other_data=true"], ["[2]", "[1, 28, 28]"]),
         "measure": (["metrics=mnist"], ["metrics", "[1, 28, 28]"]),
