@@ -17,7 +17,10 @@ from torch.distributions import (
     LowRankMultivariateNormal,
     MultivariateNormal,
     OneHotCategorical,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
 )
+from torch.distributions.relaxed_categorical import ExpRelaxedCategorical
 
 _MULTIVARIATE = (MultivariateNormal, LowRankMultivariateNormal)
 
@@ -36,7 +39,9 @@ def parameters_of(distribution: Distribution) -> list[Tensor]:
         ValueError: it keeps none where it says that its parameters are.
     """
     base = base_of(distribution)
-    if isinstance(base, OneHotCategorical):
+    if isinstance(base, RelaxedBernoulli | RelaxedOneHotCategorical):
+        base = base.base_dist
+    if isinstance(base, OneHotCategorical | ExpRelaxedCategorical):
         base = base._categorical
     kept = {
         name: value

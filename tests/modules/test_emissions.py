@@ -14,6 +14,8 @@ from torch.distributions import (
     MultivariateNormal,
     Normal,
     OneHotCategorical,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
 )
 
 from gan_gradflow.bridges.baselines import LeaveOneOutBaseline
@@ -115,6 +117,19 @@ def test_factors_of_a_covariance_count_where_samples_have_their_own(family, coun
     pulls = watch(emission)
     emission.log_prob(torch.randn(3, 4)).mean().backward()
     assert [len(pull) for pull in pulls] == [3] * count
+
+
+@pytest.mark.parametrize("name", ["logits", "probs"])
+@pytest.mark.parametrize("kind", [RelaxedBernoulli, RelaxedOneHotCategorical])
+def test_what_a_relaxed_draw_was_computed_from_is_not_counted_twice(kind, name):
+    chances = torch.rand(3, 4, requires_grad=True)
+    emission = kind(torch.tensor(0.5), **{name: chances + 0})
+    if kind is RelaxedBernoulli:
+        emission = Independent(emission, 1)
+    draws = emission.rsample()
+    pulls = watch(emission)
+    draws.square().sum(1).mean().backward()
+    assert len(pulls) == 1
 
 
 def test_no_pull_has_no_norm() -> None:
