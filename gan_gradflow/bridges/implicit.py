@@ -116,7 +116,7 @@ class ImplicitBridge(GradientBridge):
         return losses, losses
 
     def figures(self) -> dict[str, float]:
-        """Adjoint systems that were left unsolved, since the start."""
+        """This process's adjoint systems that were left unsolved, since the start."""
         return {"unconverged": float(self.adjoint.unconverged)}
 
     def queries_per_sample(self, dim: int) -> int:  # noqa: ARG002

@@ -19,6 +19,9 @@ class _Solution(Protocol):
     def solved(self, samples: Tensor) -> Tensor:
         """y(x), with the graph to x."""
 
+    def figures(self) -> dict[str, float]:
+        """What was counted of the work, by name."""
+
 
 class ConstraintChannel(Channel):
     """Samples are moved to where they obey a law, such as the conservation of mass.
@@ -28,7 +31,7 @@ class ConstraintChannel(Channel):
 
     Args:
         solution: the equation with its solvers: a module that maps samples to solutions
-            in `solved`.
+            in `solved`, and counts its work in `figures`.
         on_reals: whether the discriminator sees reals after the equation as well.
         on_samples: whether samples are shown and judged after the equation.
     """
@@ -46,3 +49,7 @@ class ConstraintChannel(Channel):
     ) -> Float[Tensor, "n *received"]:
         """The solution for each sample."""
         return self.solution.solved(samples)
+
+    def figures(self) -> dict[str, float]:
+        """Those of the solution, such as adjoint systems that were left unsolved."""
+        return self.solution.figures()

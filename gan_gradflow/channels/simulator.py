@@ -30,6 +30,7 @@ class SimulatorChannel(Channel):
     """
 
     traits = ChannelTraits(differentiable=False, deterministic=True)
+    stands = ("calls",)  # if an iteration is undone: they were made
 
     def __init__(
         self,
@@ -78,5 +79,5 @@ class SimulatorChannel(Channel):
         return self.event_shape
 
     def figures(self) -> dict[str, float]:
-        """Samples simulated since the start."""
+        """Samples that this process had simulated since the start."""
         return {"calls": float(self.calls)}

@@ -14,7 +14,8 @@ class Snapshot:
     """Copies of what an iteration changes before it is sure to succeed.
 
     A copy costs a pass over these tensors, into memory that is kept from one iteration to
-    the next.
+    the next. What a module names in `stands` is left as it is: counts of what was done,
+    whatever came of it.
 
     Args:
         module: its parameters and buffers are copied.
@@ -26,13 +27,18 @@ class Snapshot:
         self, module: nn.Module, left_out: Collection[str], optimizer: Optimizer
     ) -> None:
         self._module, self._optimizer = module, optimizer
-        self._left_out = frozenset(left_out)
         # `state_dict` of the whole would walk the tree each time, ten times as slowly.
         self._parts = {
             f"{name}." if name else "": part
             for name, part in module.named_modules(remove_duplicate=False)
             if part._parameters or part._buffers or _has_extra_state(part)
         }
+        stands = {
+            prefix + name
+            for prefix, part in self._parts.items()
+            for name in getattr(part, "stands", ())
+        }
+        self._left_out = stands.union(left_out)
         self._kept: dict[str, Tensor] = {}
         self._moments: dict[tuple[int, str], Tensor] = {}
 
@@ -63,7 +69,7 @@ class Snapshot:
             if tensor is not None and prefix + name not in self._left_out
         }
         for prefix, part in self._parts.items():
-            if _has_extra_state(part):
+            if prefix + "_extra_state" not in self._left_out and _has_extra_state(part):
                 state[prefix + "_extra_state"] = part.get_extra_state()
         return state
 

@@ -335,6 +335,23 @@ def test_the_report_counts_what_has_not_converged():
     assert chosen.report.steps == 1
 
 
+def test_the_count_of_what_has_not_converged_is_in_the_checkpoint():
+    first, resumed = (
+        bridge(cubic, solved_by_scipy, GMRESAdjoint(None, 1, "warn", 1)) for _ in "12"
+    )
+    with pytest.warns(RuntimeWarning, match="3 of 3 samples are not solved"):
+        pull(first, Critic(square), torch.randn(3, 2, dtype=FLOAT))
+    resumed.load_state_dict(first.state_dict())
+    assert resumed.figures() == {"unconverged": 3}
+
+
+def test_a_checkpoint_from_before_the_count_was_kept_is_loaded():
+    chosen = bridge(circle, on_circle)
+    old = {k: v for k, v in chosen.state_dict().items() if "_extra_state" not in k}
+    chosen.load_state_dict(old)
+    assert chosen.figures() == {"unconverged": 0}
+
+
 @pytest.mark.parametrize("tolerance", [0.0, -1.0, float("nan")])
 def test_the_residual_tolerance_is_positive(tolerance):
     with pytest.raises(ValueError, match="residual_tolerance must be positive, got"):

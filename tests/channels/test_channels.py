@@ -136,6 +136,12 @@ def test_what_a_constraint_lets_through_obeys_it():
     assert isinstance(build("constraint"), ConstraintChannel)
 
 
+def test_a_constraint_counts_what_its_solution_counts():
+    channel = build("constraint")
+    channel.solution.adjoint.unconverged = 5
+    assert channel.figures() == {"unconverged": 5}
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

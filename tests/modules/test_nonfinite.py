@@ -8,10 +8,14 @@ import torch
 from rounds import BRIDGES, make_module, play
 from torch import nn
 
+from gan_gradflow.bridges.adjoint.dense import DenseAdjoint
 from gan_gradflow.bridges.baselines import LearnedBaseline
 from gan_gradflow.bridges.draws import IndependentDraws
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
+from gan_gradflow.channels.simulator import SimulatorChannel
 from gan_gradflow.modules.nonfinite import NonFiniteError
+from gan_gradflow.modules.snapshot import Snapshot
+from gan_gradflow.workers.in_process import InProcess
 
 LEARNING = {
     **BRIDGES,
@@ -121,3 +125,22 @@ def test_infinite_scores_of_a_black_box_can_be_skipped(tmp_path) -> None:
     trainer = play(module, 4, tmp_path)
     assert (trainer.global_step, module.skipped) == (4, 1)
     assert module.critic.queries == 4 * 6 * 8  # those of the skipped one were asked
+
+
+def test_what_was_simulated_counts_in_a_skipped_iteration(tmp_path) -> None:
+    same = InProcess(lambda samples: samples, 0, None)
+    channel = SimulatorChannel(same, [4], False, False, False)
+    bridge = BRIDGES["finite_difference"]()
+    module = make_module(bridge, channel=channel, on_nonfinite="skip")
+    play(module, 4, tmp_path, callbacks=[FailAt(1, LAST)])
+    assert module.skipped == 1
+    assert channel.figures() == {"calls": 4 * (6 + 6 * 8)}
+
+
+def test_what_was_not_solved_counts_in_an_iteration_that_is_undone() -> None:
+    solver = DenseAdjoint(None, 1, "warn")
+    before = Snapshot(solver, (), torch.optim.SGD([nn.Parameter(torch.zeros(1))]))
+    before.take()
+    solver.unconverged = 5
+    before.restore()
+    assert solver.unconverged == 5

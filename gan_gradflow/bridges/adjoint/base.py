@@ -15,10 +15,11 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_gradflow.bridges.adjoint.linear_systems import LinearSystem
 
@@ -45,7 +46,7 @@ class AdjointReport:
     unconverged: int
 
 
-class AdjointSolver(ABC):
+class AdjointSolver(nn.Module, ABC):
     """Solves A u = b for each sample, and answers for the residual.
 
     Args:
@@ -57,15 +58,22 @@ class AdjointSolver(ABC):
             counts such samples either way. Mixed precision with loss scaling wants
             "warn": it expects gradients that overflow, and skips them.
 
+    Attributes:
+        report: how the last solve went; None before the first.
+        unconverged: samples that were not solved since the start of the run, of the rows
+            of this process.
+
     Raises:
         ValueError: an argument is out of range.
     """
 
+    stands = ("_extra_state",)  # the count, if an iteration is undone
     advice = "raise max_steps, or choose dense"
 
     def __init__(
         self, tolerance: float | None, max_steps: int, on_failure: str
     ) -> None:
+        super().__init__()
         if tolerance is not None and not 0 < tolerance < 1:
             raise ValueError(
                 f"tolerance must lie between 0 and 1, got {tolerance}; try 1e-5 for "
@@ -119,7 +127,22 @@ class AdjointSolver(ABC):
         unconverged = int((~solved).sum())
         return solution, AdjointReport(steps, float(relative.max()), unconverged)
 
-    def check(self, system: LinearSystem, rhs: Float[Tensor, "batch dim"]) -> None:  # noqa: B027
+    def get_extra_state(self) -> Tensor:
+        """The count; `torch.func` would not let a buffer be changed."""
+        return torch.tensor(self.unconverged)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on counting."""
+        self.unconverged = int(state)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any
+    ) -> None:
+        # Checkpoints from before the count was kept have none.
+        state_dict.setdefault(prefix + "_extra_state", self.get_extra_state())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def check(self, system: LinearSystem, rhs: Float[Tensor, "batch dim"]) -> None:
         """Raise `AdjointError` if the method does not apply to this system."""
 
     @abstractmethod
