@@ -17,8 +17,8 @@ class SampleGrid(L.Callback):
     """Grids of fakes from the raw and the averaged generator, as PNG and in TensorBoard.
 
     The latents are fixed by the seed; the reals are shown once. A conditional generator
-    makes a column of each class. Samples that are not images are drawn as points in the
-    plane.
+    makes a column of each class. Of more than three channels, each is drawn in grey, side
+    by side. Samples that are not images are drawn as points in the plane.
 
     Args:
         every_n_iterations: how often grids are made.
@@ -95,14 +95,27 @@ def picture(
     samples = samples.detach().float().cpu()
     if samples.ndim == 4:
         columns = columns or max(1, round(len(samples) ** 0.5))
-        if samples.shape[1] == 2:  # red and green, and no blue
-            samples = torch.cat(
-                [samples, samples.new_full(samples[:, :1].shape, -1)], 1
-            )
+        samples = in_colours(samples)
         return make_grid(
             samples, nrow=columns, normalize=True, value_range=(-1, 1), pad_value=0.5
         )
     return _scatter(samples.flatten(1), 1.2 * reach)
+
+
+def in_colours(
+    images: Float[Tensor, "n channels height width"],
+) -> Float[Tensor, "n colours height wide"]:
+    """Images in [-1, 1] as grey or RGB, which one and three channels are already.
+
+    Two channels are red and green; of more, each is a grey image, side by side.
+    """
+    channels = images.shape[1]
+    if channels == 2:
+        blue = images.new_full(images[:, :1].shape, -1)
+        return torch.cat([images, blue], 1)
+    if channels > 3:
+        return torch.cat(images.split(1, dim=1), dim=3)
+    return images
 
 
 def _scatter(

@@ -94,7 +94,7 @@ def _write_pictures(
     """A grid, and each image if they are asked for."""
     from torchvision.transforms.functional import to_pil_image
 
-    from gan_gradflow.callbacks.sample_grid import picture
+    from gan_gradflow.callbacks.sample_grid import in_colours, picture
 
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "samples.png"]
@@ -102,7 +102,7 @@ def _write_pictures(
     if config["images"]:
         digits = len(str(len(fakes) - 1))
         (folder / "images").mkdir()
-        for index, fake in enumerate(fakes):
+        for index, fake in enumerate(in_colours(fakes)):
             written.append(folder / "images" / f"{index:0{digits}d}.png")
             to_pil_image((fake.clamp(-1, 1) + 1) / 2).save(written[-1])
     return written

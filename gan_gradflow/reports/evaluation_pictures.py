@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gan_gradflow.callbacks.sample_grid import in_colours
 from gan_gradflow.metrics.base import Reals
 from gan_gradflow.metrics.evaluation import Evaluation
 
@@ -109,7 +110,7 @@ def _draw_points(path: Path, fakes: Float[Tensor, "n *event"], data: Reals) -> P
 
 
 def _show(axes: Axes, image: Float[Tensor, "channels height width"]) -> None:
-    pixels = (image.clamp(-1, 1) + 1) / 2
+    pixels = (in_colours(image[None])[0].clamp(-1, 1) + 1) / 2
     shown = pixels.permute(1, 2, 0).squeeze(-1).numpy()
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
     axes.set_xticks([])
