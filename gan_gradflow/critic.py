@@ -167,7 +167,7 @@ class Critic:
             BudgetExceededError: the budget does not cover these samples; nothing was
                 asked.
             CriticError: `function` raised, or did not return one floating-point loss for
-                each sample, or returned a NaN or infinite score.
+                each sample; with `Access.SCORES`, or returned a NaN or infinite one.
             ValueError: `context` does not belong to a batch of this size.
         """
         leading = samples.shape[: num_query_dims + 1]

@@ -13,8 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
+
+from gan_gradflow.critic import NonFiniteScoresError
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class ChannelTraits:
 
 class ChannelError(RuntimeError):
     """A channel failed on samples that it was given during a run."""
+
+
+class NonFiniteSamplesError(ChannelError, NonFiniteScoresError):
+    """A channel that turns all into numbers was given NaN or infinity.
+
+    Their scores would be those of something else; they count as not finite.
+    """
 
 
 class Channel(nn.Module, ABC):
@@ -61,6 +71,22 @@ class Channel(nn.Module, ABC):
         Raises:
             ChannelError: the channel failed.
         """
+
+    def require_finite(self, samples: Shaped[Tensor, "n *event"]) -> None:
+        """Refuse what would come out as if nothing had happened.
+
+        Raises:
+            NonFiniteSamplesError: an element is NaN or infinite.
+        """
+        if torch.compiler.is_compiling():
+            return
+        if (samples - samples).any():  # NaN for NaN and infinity, and zero for the rest
+            bad = int((~samples.isfinite().flatten(1).all(1)).sum())
+            raise NonFiniteSamplesError(
+                f"{type(self).__name__} was given {bad} of {len(samples)} samples that "
+                "are NaN or infinite: the generator has diverged; go back to an earlier "
+                "checkpoint, or lower its learning rate"
+            )
 
     def received_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of what arrives of a sample of `event_shape`: the same, as a rule.

@@ -44,9 +44,11 @@ class JPEGChannel(Channel):
         """Each image, encoded and decoded.
 
         Raises:
+            NonFiniteSamplesError: a pixel is NaN or infinite.
             ValueError: the samples are not images of 1 or 3 channels.
         """
         self.received_shape(samples.shape[1:])
+        self.require_finite(samples)
         mode = ImageReadMode.GRAY if samples.shape[1] == 1 else ImageReadMode.RGB
         pixels = ((samples.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         with warnings.catch_warnings():

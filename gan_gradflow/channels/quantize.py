@@ -35,6 +35,11 @@ class QuantizeChannel(Channel):
 
     @torch.no_grad()
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        """The nearest level to each element."""
+        """The nearest level to each element.
+
+        Raises:
+            NonFiniteSamplesError: an element is NaN or infinite.
+        """
+        self.require_finite(samples)
         steps = 2**self.bits - 1
         return (((samples.clamp(-1, 1) + 1) / 2 * steps).round() / steps) * 2 - 1

@@ -25,5 +25,10 @@ class ThresholdChannel(Channel):
 
     @torch.no_grad()
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        """1 or -1 for each element."""
+        """1 or -1 for each element.
+
+        Raises:
+            NonFiniteSamplesError: an element is NaN or infinite.
+        """
+        self.require_finite(samples)
         return (samples > self.level).to(samples.dtype) * 2 - 1

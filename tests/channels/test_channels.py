@@ -110,6 +110,15 @@ def test_a_threshold_leaves_two_values():
     assert y.tolist() == [-1, 1, -1]
 
 
+@pytest.mark.parametrize("name", ["jpeg", "quantize", "threshold"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_samples_that_are_not_finite_do_not_pass_as_clean_ones(name, bad):
+    x = images()
+    x[1:3, 0, 0, 0] = bad
+    with pytest.raises(ChannelError, match=r"given 2 of 4 samples.*learning rate"):
+        build(name)(x)
+
+
 def test_jpeg_keeps_flat_images_and_loses_more_at_lower_quality():
     flat = torch.full((2, 3, 16, 16), 1 / 127.5 * 100 - 1)
     assert (JPEGChannel(90, False, True)(flat) - flat).abs().max() < 2 / 127.5

@@ -5,7 +5,7 @@ import math
 import lightning as L
 import pytest
 import torch
-from rounds import BRIDGES, make_module, play
+from rounds import BRIDGES, TinyGenerator, make_module, play
 from torch import nn
 
 from gan_gradflow.bridges.adjoint.dense import DenseAdjoint
@@ -13,6 +13,7 @@ from gan_gradflow.bridges.baselines import LearnedBaseline
 from gan_gradflow.bridges.draws import IndependentDraws
 from gan_gradflow.bridges.score_function import ScoreFunctionBridge
 from gan_gradflow.channels.simulator import SimulatorChannel
+from gan_gradflow.channels.threshold import ThresholdChannel
 from gan_gradflow.modules.nonfinite import NonFiniteError
 from gan_gradflow.modules.snapshot import Snapshot
 from gan_gradflow.workers.in_process import InProcess
@@ -125,6 +126,33 @@ def test_infinite_scores_of_a_black_box_can_be_skipped(tmp_path) -> None:
     trainer = play(module, 4, tmp_path)
     assert (trainer.global_step, module.skipped) == (4, 1)
     assert module.critic.queries == 4 * 6 * 8  # those of the skipped one were asked
+
+
+class NaNOnce(TinyGenerator):
+    """A generator that is NaN in one of its calls."""
+
+    def __init__(self, call: int) -> None:
+        super().__init__()
+        self.left = call
+
+    def forward(self, latents):
+        self.left -= 1
+        return super().forward(latents) * (math.nan if self.left == 0 else 1)
+
+
+@pytest.mark.parametrize("call", [3, 4])  # for the discriminator, for the generator
+@pytest.mark.parametrize("bridge", ["finite_difference", "score_function"])
+def test_samples_that_no_channel_may_clean_can_be_skipped(
+    bridge, call, tmp_path
+) -> None:
+    module = make_module(
+        BRIDGES[bridge](),
+        channel=ThresholdChannel(0.0, True, True),
+        generator=NaNOnce(call),
+        on_nonfinite="skip",
+    )
+    trainer = play(module, 4, tmp_path)
+    assert (trainer.global_step, module.skipped) == (4, 1)
 
 
 def test_what_was_simulated_counts_in_a_skipped_iteration(tmp_path) -> None:
