@@ -304,7 +304,8 @@ def _check_numbers(config: dict[str, Any]) -> None:
             raise ConfigError(f"{key} must be at least 2, got {config[key]}; try 32")
     if any(count < 1 for count in config["query_counts"]):
         raise ConfigError(
-            f"query_counts must be at least 1 each, got {config['queries']}"
+            f"query_counts must be at least 1 each, got {config['query_counts']}; try "
+            "[2, 8]"
         )
     if config["num_samples"] > config["data"]["batch_size"]:
         raise ConfigError(

@@ -272,11 +272,13 @@ def build_trainer(
     """
     logger = _build_logger(config, first) if config["logger"] else False
     settings: dict[str, Any] = {}
-    if SLURMEnvironment.detect():
-        # We requeue by ourselves, at the end of an iteration.
-        settings["plugins"] = [SLURMEnvironment(auto_requeue=False)]
     try:
-        return instantiate(config["trainer"], _convert_="all")(
+        make = instantiate(config["trainer"], _convert_="all")
+        if SLURMEnvironment.detect():
+            # We requeue by ourselves, at the end of an iteration.
+            others = make.keywords.get("plugins") or []
+            settings["plugins"] = [*others, SLURMEnvironment(auto_requeue=False)]
+        return make(
             callbacks=callbacks,
             logger=logger,
             sync_batchnorm=synchronises_batch_norm(config["trainer"]),

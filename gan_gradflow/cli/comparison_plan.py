@@ -96,15 +96,22 @@ def is_done(run: Planned) -> bool:
 
     if not (run.folder / "config.yaml").exists():
         return False
-    found: Any = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
-    if digest_of(found) != run.digest:
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(run.folder / "config.yaml"))
+        digest = digest_of(found)
+    except Exception as error:  # a damaged file can fail in any way
+        raise ConfigError(
+            f"{run.folder}/config.yaml cannot be read ({' '.join(str(error).split())}); "
+            "move the folder away, or choose another run_name"
+        ) from error
+    if digest != run.digest:
         raise ConfigError(
             f"{run.folder} holds a run of another configuration than {run.name}; move it "
             "away, or choose another run_name"
         )
     try:
         return bool(json.loads((run.folder / "summary.json").read_text())["finished"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

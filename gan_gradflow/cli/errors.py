@@ -90,10 +90,16 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
     does go on after a run that ended early.
     """
     try:
+        if not run_dir:
+            raise ConfigError("run_dir is empty; name a folder, or leave run_dir out")
         yield
     except ConfigError as error:
-        with contextlib.suppress(OSError):
-            Path(run_dir).rmdir()
+        # Hydra has made its own folder, but not that of a run that is to go on.
+        hydra, own = HydraConfig.get(), Path(run_dir).absolute()
+        goes_on = any(o.startswith("resume=") for o in hydra.overrides.task)
+        if not goes_on and own == Path(hydra.runtime.output_dir).absolute():
+            with contextlib.suppress(OSError):
+                own.rmdir()
         print(f"gan-gradflow {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except RunError as error:

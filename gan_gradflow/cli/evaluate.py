@@ -71,6 +71,8 @@ def completed(cfg: DictConfig) -> DictConfig:
 
     if OmegaConf.is_missing(cfg, "checkpoint"):
         raise ConfigError("checkpoint is missing; add checkpoint=VALUE")
+    if not isinstance(cfg.checkpoint, str):
+        raise ConfigError(f"checkpoint is {cfg.checkpoint!r}; give a .ckpt file")
     trained = _config_of(cfg.checkpoint)
     for key in ("data", "metrics"):
         refuse_untrusted("checkpoint", trained[key], list(cfg.trust))
@@ -275,11 +277,11 @@ def _write(
     folder = Path(config["run_dir"])
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"evaluation": folder / "evaluation.json"}
+    paths["evaluation"].write_text(json.dumps(results, indent=2) + "\n")
     if found is not None:
         paths["nearest"] = draw_nearest(
             folder / "nearest.png", fakes, datamodule, found
         )
         paths["distributions"] = draw_distributions(folder / "distributions.png", found)
-    paths["evaluation"].write_text(json.dumps(results, indent=2) + "\n")
     show_in_tensorboard(folder / "tensorboard", results, paths)
     return {name: str(path) for name, path in paths.items()}

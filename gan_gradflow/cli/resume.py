@@ -131,6 +131,33 @@ def continuation(
     )
 
 
+def check_state(going_on: Continuation | None, module: "AdversarialModule") -> None:
+    """See that the state of a run fits its changed configuration; nothing is written.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if going_on is None or not going_on.changes:
+        return
+    import copy
+
+    from gan_gradflow.modules.checkpoint import read_checkpoint
+
+    state = read_checkpoint(going_on.checkpoint)["state_dict"]
+    try:
+        copy.deepcopy(module).load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        raise does_not_fit(going_on.checkpoint, error) from error
+
+
+def does_not_fit(checkpoint: Path, error: BaseException) -> ConfigError:
+    """What to say of a state that was read, and is another configuration's."""
+    reason = " ".join(str(error).split())[:300]
+    return ConfigError(
+        f"resume: the state in {checkpoint} does not fit its configuration ({reason})"
+    )
+
+
 def save_config(
     config: dict[str, Any], going_on: Continuation | None, module: "AdversarialModule"
 ) -> None:
@@ -221,7 +248,10 @@ def _newest_readable(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     found = [folder / "checkpoints" / name for name in (LAST, PREVIOUS, BEST)]
     found = [path for path in found if path.exists()]
     if not found:
-        raise ConfigError(f"resume: there is no checkpoint in {folder}/checkpoints")
+        way = f"; try resume={folder.parent}" if folder.name == "checkpoints" else ""
+        raise ConfigError(
+            f"resume: there is no checkpoint in {folder}/checkpoints{way}"
+        )
     found_damaged: list[str] = []
     for path in found:
         try:

@@ -58,6 +58,7 @@ def sample(config: dict[str, Any]) -> list[Path]:
         generator=torch.Generator().manual_seed(config["seed"]),
     )
     labels = _labels(generator, config["labels"], config["num_samples"])
+    _check_images(config, generator)
     averaged = config["weights"] == "averaged"
     torch.manual_seed(config["seed"])  # of generators whose samples are drawn
     fakes = generator.sample(latents, averaged=averaged, labels=labels)
@@ -72,15 +73,27 @@ def sample(config: dict[str, Any]) -> list[Path]:
     return written
 
 
+def _check_images(config: dict[str, Any], generator: "GeneratorModule") -> None:
+    """Raise a ConfigError where single images are asked for and cannot be had."""
+    if not config["images"]:
+        return
+    shape: Any = generator.network.event_shape
+    tokens = hasattr(generator.network, "vocabulary")
+    if tokens or len(shape) != 3:
+        made = "sequences of tokens" if tokens else f"samples of {list(shape)}"
+        raise ConfigError(
+            f"images is true, and the generator of this checkpoint makes {made}; use "
+            "images=false npz=true"
+        )
+    folder = Path(config["run_dir"]) / "images"
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; choose another run_name")
+
+
 def _write_lines(
     config: dict[str, Any], sequences: "Tensor", folder: Path
 ) -> list[Path]:
     """A file with a line for each sequence."""
-    if config["images"]:
-        raise ConfigError(
-            "images is true, and the generator of this checkpoint makes sequences of "
-            "tokens; use images=false"
-        )
     lines = _lines(config["checkpoint"], sequences)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "samples.txt"
@@ -104,7 +117,9 @@ def _write_pictures(
         (folder / "images").mkdir()
         for index, fake in enumerate(in_colours(fakes)):
             written.append(folder / "images" / f"{index:0{digits}d}.png")
-            to_pil_image((fake.clamp(-1, 1) + 1) / 2).save(written[-1])
+            plain = (fake.clamp(-1, 1) + 1) / 2
+            shown = plain if len(fake) in (1, 3) else picture(fake.unsqueeze(0))
+            to_pil_image(shown).save(written[-1])
     return written
 
 

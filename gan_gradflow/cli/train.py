@@ -18,7 +18,9 @@ from gan_gradflow.cli.errors import ConfigError, RunError, checking
 from gan_gradflow.cli.resume import (
     ABOUT_RESUMING,
     Continuation,
+    check_state,
     continuation,
+    does_not_fit,
     instructs,
     save_config,
     stand_in_the_run_folder,
@@ -129,6 +131,7 @@ def train(
             raise ConfigError(
                 f"{key} must be at least 1, got {config[key]}; try {start}"
             )
+    _check_trainer(config)
     if config["trainer"].get("precision") in ("16", 16, "16-mixed", "16-true"):
         raise ConfigError(
             f"trainer.precision is {config['trainer']['precision']}, in which a pull "
@@ -149,6 +152,7 @@ def train(
     callbacks = build.build_callbacks(config, datamodule, module, going_on is None)
     first = 0 if going_on is None else going_on.iteration
     trainer = build.build_trainer(config, callbacks, first)
+    check_state(going_on, module)
     if rank == 0:
         save_config(config, going_on, module)
     launching.repeat_command("train")
@@ -172,6 +176,37 @@ def train(
     if failure is not None:
         raise failure
     return summary
+
+
+_NOT_TAKEN = {
+    "gradient_clip_val": "clip with clip_norm.generator and clip_norm.discriminator",
+    "accumulate_grad_batches": "raise data.batch_size",
+    "fast_dev_run": "use max_iterations=2 metrics=none",
+    "max_epochs": "use max_iterations",
+    "limit_train_batches": "use max_iterations",
+    "overfit_batches": "use max_iterations",
+}
+
+
+def _check_trainer(config: dict[str, Any]) -> None:
+    """Refuse what Lightning offers and a run of two players would not follow."""
+    trainer = config["trainer"]
+    for key, way in _NOT_TAKEN.items():
+        if trainer.get(key):
+            raise ConfigError(
+                f"trainer.{key} is {trainer[key]}, which a game of two players does not "
+                f"take; {way}"
+            )
+    if trainer.get("max_steps") != config["max_iterations"]:
+        raise ConfigError(
+            f"trainer.max_steps is {trainer.get('max_steps')}, and max_iterations "
+            f"{config['max_iterations']}; leave trainer.max_steps out"
+        )
+    if str(trainer.get("precision")) in ("64", "64-true"):
+        raise ConfigError(
+            f"trainer.precision is {trainer['precision']}, and data are in float32; use "
+            "32-true or bf16-mixed"
+        )
 
 
 def _write(path: Path, text: str) -> None:
@@ -215,10 +250,7 @@ def _fit(
         return RunError(f"{done}; {_saved(stop)}", code=130)
     except Exception as error:
         if start and not module.has_begun:  # it was read, and does not fit
-            reason = " ".join(str(error).split())[:300]
-            raise ConfigError(
-                f"resume: the state in {start} does not fit its configuration ({reason})"
-            ) from error
+            raise does_not_fit(start, error) from error
         if not launching.lost_another(error):
             raise
         return RunError(

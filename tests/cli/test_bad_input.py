@@ -154,6 +154,16 @@ CASES = {
         ["clip_norm is 1", "clip_norm.generator=1 or clip_norm.discriminator=1"],
     ),
     "a name of nothing": (["run_name="], ["run_name is empty"]),
+    "a place of nothing": (["run_dir="], ["run_dir is empty"]),
+    "clipping by Lightning": (
+        ["+trainer.gradient_clip_val=1"],
+        ["trainer.gradient_clip_val is 1", "clip_norm.generator"],
+    ),
+    "steps of Lightning": (
+        ["trainer.max_steps=9"],
+        ["trainer.max_steps is 9", "leave trainer.max_steps out"],
+    ),
+    "double precision": (["trainer.precision=64-true"], ["64-true", "32-true"]),
     "a chunk of nothing": (
         ["critic.chunk_size=0"],
         ["critic.chunk_size must be", "null"],

@@ -252,6 +252,16 @@ def test_a_folder_that_holds_another_run_is_left_alone(
     assert "another configuration" in result.err
 
 
+@pytest.mark.parametrize("text", ["", "a: [", "a: 1"])
+def test_a_damaged_configuration_is_named(compare, recorded, tmp_path, text) -> None:
+    compare(*TWO)
+    summaries(tmp_path)[0].with_name("config.yaml").write_text(text)
+    result = compare(*TWO)
+    assert result.code == 2
+    assert "config.yaml cannot be read" in result.err
+    assert "move the folder away" in result.err
+
+
 @pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_to_the_same_end(compare, tmp_path) -> None:
     result = compare(*TWO)

@@ -108,11 +108,40 @@ def test_the_record_of_a_run_that_was_killed_is_that_of_one_in_one_go(
     assert not list(Path("outputs").glob("2*"))  # no folder beside that of the run
 
 
-@pytest.mark.parametrize("given", ["outputs/a/checkpoints/last.ckpt", "outputs/nope"])
+def test_a_change_that_the_state_does_not_fit_leaves_the_run_as_it_was(
+    train, tmp_path
+) -> None:
+    assert train().code == 0
+    folder = tmp_path / "outputs/short"
+    kept = ("config.yaml", "checkpoints/last.ckpt")
+    before = [(folder / name).read_bytes() for name in kept]
+    changed = ("generator.width=5", "max_iterations=6", "allow_changes=true")
+    result = train(f"resume={folder}", *changed)
+    assert result.code == 2
+    assert "does not fit its configuration" in result.err
+    assert [(folder / name).read_bytes() for name in kept] == before
+
+
+def test_on_slurm_checkpoints_are_as_durable_as_elsewhere(
+    train, tmp_path, monkeypatch
+) -> None:
+    alone = {"NTASKS": 1, "NTASKS_PER_NODE": 1, "NNODES": 1, "PROCID": 0, "LOCALID": 0}
+    named = {"JOB_ID": 77, "JOB_NAME": "job", "NODEID": 0, "NODELIST": "localhost"}
+    for name, value in {**alone, **named, "STEP_ID": 0}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    assert train("callbacks.last_checkpoint.every_n_train_steps=1").code == 0
+    assert (tmp_path / "outputs/short/checkpoints/previous.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["outputs/a/checkpoints/last.ckpt", "outputs/nope", "outputs/a/checkpoints"],
+)
 def test_the_run_that_was_meant_is_offered(cli, tmp_path, given) -> None:
     (tmp_path / "outputs/a/checkpoints").mkdir(parents=True)
     (tmp_path / "outputs/a/checkpoints/last.ckpt").touch()
     result = cli("train", f"resume={given}")
     assert result.code == 2
     assert given in result.err
-    assert result.err.endswith(" resume=outputs/a\n")
+    assert "resume=" in result.err
+    assert result.err.endswith("outputs/a\n")

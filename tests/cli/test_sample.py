@@ -85,6 +85,18 @@ def test_single_images_are_written_for_image_generators(cli, tmp_path) -> None:
     images = sorted((tmp_path / "outputs/one/images").glob("*.png"))
     assert [size_of(path) for path in images] == [(28, 28)] * 3
 
+    again = cli("sample", f"checkpoint={path}", "images=true", "run_name=one", "seed=2")
+    assert again.code == 2
+    assert "images is there already; choose another run_name" in again.err
+    assert len(list((tmp_path / "outputs/one/images").glob("*"))) == 3
+
+
+def test_single_images_of_points_are_refused(cli, checkpoint, tmp_path) -> None:
+    result = cli("sample", f"checkpoint={checkpoint}", "images=true", "run_name=one")
+    assert result.code == 2
+    assert "makes samples of [2]; use images=false npz=true" in result.err
+    assert not (tmp_path / "outputs/one/samples.png").exists()
+
 
 def refused(cli, checkpoint, *told) -> None:
     result = cli("sample", f"checkpoint={checkpoint}")
