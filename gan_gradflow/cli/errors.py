@@ -96,7 +96,8 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
     except ConfigError as error:
         # Hydra has made its own folder, but not that of a run that is to go on.
         hydra, own = HydraConfig.get(), Path(run_dir).absolute()
-        goes_on = any(o.startswith("resume=") for o in hydra.overrides.task)
+        typed: Any = OmegaConf.to_container(hydra.overrides.task)
+        goes_on = any(str(override).startswith("resume=") for override in typed)
         if not goes_on and own == Path(hydra.runtime.output_dir).absolute():
             with contextlib.suppress(OSError):
                 own.rmdir()
