@@ -17,7 +17,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    OverrideParseException,
+)
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -35,8 +39,30 @@ class RunError(RuntimeError):
         self.code = code
 
 
+_OPTIONS = (
+    *(
+        "--help",
+        "--hydra-help",
+        "--version",
+        "--cfg",
+        "--resolve",
+        "--package",
+        "--run",
+    ),
+    *("--multirun", "--shell-completion", "--config-path", "--config-name"),
+    *("--config-dir", "--experimental-rerun", "--info"),
+)
+
+
 def run_and_explain(command: str, app: Callable[[], None], arguments: list[str]) -> int:
     """Run a Hydra app on `arguments`; its exit code, after explaining any failure."""
+    for argument in arguments:
+        name, joined, value = argument.partition("=")
+        if name.startswith("--") and name not in _OPTIONS:
+            way = f"{name.lstrip('-')}={value if joined else 'VALUE'}"
+            said = f"there is no option {name}; keys are given without dashes, {way}"
+            print(f"gan-gradflow {command}: {said}", file=sys.stderr)
+            return 2
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
     whole = sys.argv
     sys.argv = [whole[0], *_overrides_last(arguments)]
@@ -149,6 +175,8 @@ def explained(error: BaseException, command: str, arguments: list[str]) -> str:
     """What an exception says about the arguments of a command, and the way out."""
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.strerror or error}: {error.filename or 'a file or folder'}"
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override)
     text = str(error).strip()
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
@@ -157,13 +185,11 @@ def explained(error: BaseException, command: str, arguments: list[str]) -> str:
             f"there is no key {key!r}; {_nearest_in_config(key, command, arguments)}"
         )
     if "Config group override must be a string" in text:
-        nothing = [a.partition("=")[0] for a in arguments if a.endswith("=null")]
-        groups = [key for key in nothing if _options(key.split("@")[0])]
-        return "; ".join(
-            f"{key} takes the name of an option, and null is none; valid are "
-            f"{', '.join(_options(key.split('@')[0]))}"
-            for key in groups
-        )
+        return "; ".join(_wrong_options(arguments)) or plainly(error)
+    twice = re.search(r"Multiple values for (\S+)\. To override", text)
+    if twice:
+        key = twice[1]
+        return f"{key} has a value already; leave out the +, as in {key}=OPTION"
     option = re.search(r"Could not find '([^']+)/([^/']+)'", text)
     if option:
         group, name = option.groups()
@@ -180,6 +206,32 @@ def plainly(error: BaseException) -> str:
         and not re.search("HYDRA_FULL_ERROR|object_type=|hydra.cc", line)
     ]
     return "; ".join(told[:6]) or type(error).__name__
+
+
+def _unreadable(argument: str) -> str:
+    """What to say of an argument that is no override."""
+    key, joined, value = argument.partition("=")
+    if joined:
+        return (
+            f"the value of {key} cannot be read: {value}; put it into quotes that the "
+            f"shell leaves, \"{key}='{value}'\""
+        )
+    key = "checkpoint" if argument.endswith(".ckpt") else "key"
+    value = argument if key == "checkpoint" else "value"
+    return f"{argument!r} says not what it is for; write {key}={value}"
+
+
+def _wrong_options(arguments: list[str]) -> list[str]:
+    """What to say of each argument that gives a group something but an option's name."""
+    told = []
+    for argument in arguments:
+        key, joined, value = argument.partition("=")
+        options = _options(key.split("@")[0]) if joined else []
+        if options and value not in options:
+            valid = ", ".join(options)
+            said = f"{key} takes the name of an option, and {value} is none"
+            told.append(f"{said}; valid are {valid}")
+    return told
 
 
 def _about_a_group(key: str, text: str, arguments: list[str]) -> str | None:

@@ -181,8 +181,22 @@ def _typed(path: str, value: Any, hint: Any) -> Any:
         forms += [tuple(form) for form in forms]
     forms = [form for form in forms if _fits(form, hint)]
     if not forms or (isinstance(value, bool) and "bool" not in str(hint)):
-        raise ConfigError(f"{path} is {value!r}, and it must be {_kind(hint)}")
+        said = f"{path} is {value!r}, and it must be {_kind(hint)}"
+        raise ConfigError(f"{said}{_way_out(path, value, hint)}")
     return list(forms[0]) if isinstance(value, list) else forms[0]
+
+
+def _way_out(path: str, value: Any, hint: Any) -> str:
+    """The value as it may have been meant."""
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, float) and value.is_integer() and _fits(int(value), hint):
+        return f"; write {path}={int(value)}"
+    if _fits([value], hint):
+        return f"; write {path}=[{value}]"
+    if isinstance(value, (int, float)) and _fits(str(value), hint):
+        return f"; write \"{path}='{value}'\""
+    return ""
 
 
 def _check_kind(path: str, node: dict[str, Any], hint: Any) -> None:

@@ -154,6 +154,18 @@ CASES = {
         ["clip_norm is 1", "clip_norm.generator=1 or clip_norm.discriminator=1"],
     ),
     "a name of nothing": (["run_name="], ["run_name is empty"]),
+    "a whole number as a float": (
+        ["max_iterations=1e3"],
+        ["write max_iterations=1000"],
+    ),
+    "a number as a name": (["run_name=12"], ["12", "\"run_name='12'\""]),
+    "a word for a list": (["trust=mine"], ["trust is 'mine'", "write trust=[mine]"]),
+    "a value with =": (["run_name=lr=1"], ["\"run_name='lr=1'\""]),
+    "a file without its key": (["a/b.ckpt"], ["write checkpoint=a/b.ckpt"]),
+    "a word alone": (["ring"], ["'ring' says not what it is for", "key=value"]),
+    "a key with dashes": (["--max_iterations=9"], ["without dashes, max_iterations=9"]),
+    "a group with a number": (["bridge=1"], ["bridge takes the name", "spsa"]),
+    "a group twice": (["+bridge=spsa"], ["leave out the +"]),
     "a place of nothing": (["run_dir="], ["run_dir is empty"]),
     "clipping by Lightning": (
         ["+trainer.gradient_clip_val=1"],
