@@ -69,18 +69,25 @@ def read_run(folder: Path, label: str | None = None) -> Run:
         summary = json.loads((folder / "summary.json").read_text())
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
         points = QualityRecord(folder / "quality.jsonl").read()
-        bridge = config["bridge"]["_target_"]
+        bridge = _chosen_bridge(config)
     except FileNotFoundError as error:
         raise ReportError(
             f"{folder} has no {Path(error.filename).name}: it is not the folder of a run "
             "that has ended"
         ) from error
-    except (OSError, ValueError, TypeError, KeyError, OmegaConfBaseException) as error:
+    except (OSError, ValueError, TypeError, LookupError, OmegaConfBaseException) as error:
         raise ReportError(
             f"{folder} cannot be read as a run ({type(error).__name__}: {error})"
         ) from error
-    name = bridge.split(".")[-2]  # the file that the class is alone in
-    return Run(label or name, folder, config, summary, points, _fidelity(folder))
+    return Run(label or bridge, folder, config, summary, points, _fidelity(folder))
+
+
+def _chosen_bridge(config: dict[str, Any]) -> str:
+    """The bridge as it was typed, or else the file that its class is alone in."""
+    typed = [str(override) for override in config.get("run_overrides") or []]
+    chosen = [o.partition("=")[2] for o in typed if o.startswith("bridge=")]
+    file: str = config["bridge"]["_target_"].split(".")[-2]
+    return chosen[-1] if chosen else file
 
 
 def find_runs(folders: list[str]) -> list[Run]:

@@ -86,6 +86,13 @@ def test_runs_are_found_in_folders_of_sweeps_once(tmp_path) -> None:
     assert {run.label for run in found} == {"exact"}
 
 
+def test_a_run_is_called_by_the_bridge_that_was_typed(tmp_path) -> None:
+    typed = {"run_overrides": ["bridge=exact", "seed=1", "bridge=spsa"]}
+    folder = leave_run(tmp_path / "a", bridge="finite_difference", **typed)
+    assert read_run(folder).label == "spsa"
+    assert read_run(leave_run(tmp_path / "b", bridge="lax")).label == "lax"
+
+
 def test_two_settings_of_a_bridge_get_the_setting_into_the_label(tmp_path) -> None:
     for draws in (2, 4):
         node = {"_target_": "gan_gradflow.bridges.spsa.SPSABridge", "num_draws": draws}
