@@ -123,7 +123,8 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
         # Hydra has made its own folder, but not that of a run that is to go on.
         hydra, own = HydraConfig.get(), Path(run_dir).absolute()
         typed: Any = OmegaConf.to_container(hydra.overrides.task)
-        goes_on = any(str(override).startswith("resume=") for override in typed)
+        resumes = any(str(override).startswith("resume=") for override in typed)
+        goes_on = command == "train" and resumes
         if not goes_on and own == Path(hydra.runtime.output_dir).absolute():
             with contextlib.suppress(OSError):
                 own.rmdir()

@@ -142,7 +142,7 @@ class DiscriminatorModule(L.LightningModule):
 
     def _draws(self, samples: Shaped[Tensor, "n *event"]) -> Float[Tensor, "n draws"]:
         shape = (len(samples) * self.processes.size, self.augmentation.num_draws)
-        return self.processes.own(torch.rand(shape, device=samples.device))
+        return self.processes.own(torch.rand(*shape, device=samples.device))
 
     @torch.no_grad()
     def context(

@@ -75,7 +75,13 @@ def read_run(folder: Path, label: str | None = None) -> Run:
             f"{folder} has no {Path(error.filename).name}: it is not the folder of a run "
             "that has ended"
         ) from error
-    except (OSError, ValueError, TypeError, LookupError, OmegaConfBaseException) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        LookupError,
+        OmegaConfBaseException,
+    ) as error:
         raise ReportError(
             f"{folder} cannot be read as a run ({type(error).__name__}: {error})"
         ) from error
