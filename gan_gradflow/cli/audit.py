@@ -233,10 +233,11 @@ def _of_checkpoint(config: dict[str, Any]) -> dict[str, Any]:
     merged: Any = OmegaConf.create({**config, **stored})
     given: Any = OmegaConf.create(config)
     for override in HydraConfig.get().overrides.task:
-        key = override.lstrip("+~").partition("=")[0]
+        typed = override.lstrip("+~").partition("=")[0]
+        key = typed.rpartition("@")[2].replace("/", ".")
         if OmegaConf.select(given, key, default=_NOTHING) is _NOTHING:
             raise ConfigError(
-                f"{key} cannot be changed for a checkpoint, which has a configuration of "
+                f"{typed} cannot be changed for a checkpoint, which has a configuration of "
                 f"its own; leave out {override}"
             )
         OmegaConf.update(merged, key, OmegaConf.select(given, key), merge=False)
@@ -245,7 +246,7 @@ def _of_checkpoint(config: dict[str, Any]) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(merged)
     for key in _BUILT:
         refuse_untrusted("checkpoint", plain[key], config["trust"], ("lightning.",))
-    return plain
+    return validate(OmegaConf.create(plain), TOP_LEVEL)
 
 
 _NOTHING = object()

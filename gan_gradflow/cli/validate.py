@@ -23,6 +23,7 @@ from gan_gradflow.cli.interpolations import why_unresolved
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+_TORCH_MODULE = "torch.nn.modules.module"
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -157,6 +158,9 @@ def _signature(target: Any) -> _Signature:
         found = _Signature(hints | found.hints, needed, takes_all)
         if not takes_all:
             break
+    own_maker = getattr(target, "__init__", None)
+    if getattr(own_maker, "__module__", None) == _TORCH_MODULE:
+        found = found._replace(takes_all=False)  # it has `**kwargs`, and takes none
     return found
 
 

@@ -114,6 +114,12 @@ def test_a_checkpoint_is_audited_with_another_bridge(train, cli, report, tmp_pat
     path = tmp_path / "outputs/short/checkpoints/last.ckpt"
     few = ("num_samples=8", "total_queries=16", "query_counts=[4]", "run_name=audited")
     assert cli("audit", f"checkpoint={path}", *few, "bridge=spsa").code == 0
+    ranged = ("bridge=finite_difference", "bridge/directions=range")
+    result = cli("audit", f"checkpoint={path}", *few, *ranged, "run_name=ranged")
+    assert result.code == 0, result.err
+    result = cli("audit", f"checkpoint={path}", *few, "+bridge.foo=1")
+    assert result.code == 2
+    assert "there is no key bridge.foo" in result.err
     assert {row[0] for row in tables(report(), "Fidelity")[0]["rows"]} == {"spsa"}
 
 

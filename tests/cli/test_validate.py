@@ -2,6 +2,7 @@
 
 import pytest
 from omegaconf import OmegaConf
+from torch import nn
 
 from gan_gradflow.cli.errors import ConfigError
 from gan_gradflow.cli.validate import validate
@@ -44,6 +45,9 @@ class Hands(Base):
 class HandsOn(Hands): ...
 
 
+class Plain(nn.Module): ...
+
+
 class TakesAll:
     def __init__(self, **kwargs: int) -> None: ...
 
@@ -62,6 +66,11 @@ def test_a_class_that_hands_keys_on_takes_those_of_the_one_it_inherits(kind) -> 
         node_of(kind, sigma=1, width="x")
     with pytest.raises(ConfigError, match=r"part\.sigma is missing"):
         node_of(kind, width=1)
+
+
+def test_a_module_without_a_constructor_of_its_own_takes_no_keys() -> None:
+    with pytest.raises(ConfigError, match=r"no key part\.width.*it takes no keys"):
+        node_of(Plain, width=1)
 
 
 def test_a_class_that_takes_all_keys_takes_any() -> None:
