@@ -89,6 +89,8 @@ def _app(cfg: DictConfig) -> float | None:
         config = validate(cfg, TOP_LEVEL)
         going_on = None
         folder = config["resume"]
+        if folder is not None:
+            _check_place(folder, config["run_overrides"])
         if folder is None and launching.requeued(config["run_dir"]):
             folder, config["run_overrides"] = config["run_dir"], []
         if folder is not None:
@@ -101,6 +103,16 @@ def _app(cfg: DictConfig) -> float | None:
             config = validate(OmegaConf.create(going_on.config), RUN)
         summary = train(config, going_on)
     return summary["quality"].get(summary["primary"])
+
+
+def _check_place(folder: str, overrides: list[str]) -> None:
+    """Raise a ConfigError if a run is to go on and gets another name."""
+    names = [o.partition("=")[2] for o in overrides if o.startswith("run_name=")]
+    if names and names[-1] not in (Path(folder).resolve().name, launching.job_name()):
+        raise ConfigError(
+            f"run_name is {names[-1]}, and a run goes on in its own folder, {folder}; "
+            "leave run_name out, or copy the folder and resume the copy"
+        )
 
 
 def train(

@@ -122,6 +122,14 @@ def test_a_change_that_the_state_does_not_fit_leaves_the_run_as_it_was(
     assert [(folder / name).read_bytes() for name in kept] == before
 
 
+def test_a_run_that_goes_on_keeps_its_name(train, cli, tmp_path) -> None:
+    assert train().code == 0
+    result = cli("train", f"resume={tmp_path}/outputs/short", "run_name=other")
+    assert result.code == 2
+    assert "run_name is other, and a run goes on in its own folder" in result.err
+    assert not (tmp_path / "outputs/other").exists()
+
+
 def test_on_slurm_checkpoints_are_as_durable_as_elsewhere(
     train, tmp_path, monkeypatch
 ) -> None:
