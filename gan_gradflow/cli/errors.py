@@ -244,7 +244,8 @@ def _about_a_group(key: str, text: str, arguments: list[str]) -> str | None:
     values = [a.partition("=")[2] for a in arguments if a.partition("=")[0] == key]
     placed = re.search(r"Did you mean to override (?:one of )?(.+)\?", text)
     if placed:
-        ways = [f"{place}={values[-1]}" for place in placed[1].split(", ")]
+        option = values[-1] if values else "OPTION"
+        ways = [f"{place}={option}" for place in placed[1].split(", ")]
         return f"{key} is there for each player; give {' or '.join(ways)}, or both"
     group, _, part = key.rpartition("/")
     if not group:
