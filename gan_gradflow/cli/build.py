@@ -25,7 +25,7 @@ from gan_gradflow.channels.base import Channel, ChannelError
 from gan_gradflow.channels.simulator import SimulatorChannel
 from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.bridges import names_of
-from gan_gradflow.cli.errors import ConfigError, node_at_fault, root_cause
+from gan_gradflow.cli.errors import ConfigError, node_at_fault, other_kind, root_cause
 from gan_gradflow.cli.launching import synchronises_batch_norm
 from gan_gradflow.cli.networks import (
     check_discriminator,
@@ -86,10 +86,7 @@ def _check_kind(place: str, part: Any) -> None:
     """A part is of its kind, and has set what classes of ours only annotate."""
     wanted = _KINDS.get(place.partition(".")[0], object)
     if not isinstance(part, wanted):
-        raise ConfigError(
-            f"{place}: {type(part).__name__} is no {wanted.__name__}; inherit from "
-            f"{wanted.__module__}.{wanted.__name__}, or choose another class"
-        )
+        raise other_kind(place, type(part), wanted)
     for kind in type(part).__mro__:
         if not kind.__module__.startswith(f"{_PACKAGE}."):
             continue

@@ -137,6 +137,14 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
         raise SystemExit(error.code) from None
 
 
+def other_kind(place: str, found: type, wanted: type) -> ConfigError:
+    """What to say of a class that is not of the kind that belongs there."""
+    return ConfigError(
+        f"{place}: {found.__name__} is no {wanted.__name__}; inherit from "
+        f"{wanted.__module__}.{wanted.__name__}, or choose another class"
+    )
+
+
 def nearest(key: str, valid: Iterable[str]) -> str:
     """A hint at the valid key that is nearest, or at all of them."""
     valid = list(valid)

@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_gradflow.cli.errors import ConfigError, nearest, plainly
+from gan_gradflow.cli.errors import ConfigError, nearest, other_kind, plainly
 from gan_gradflow.cli.interpolations import why_unresolved
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
@@ -213,10 +213,7 @@ def _check_kind(path: str, node: dict[str, Any], hint: Any) -> None:
         except TypeError:  # a generic type
             return
         if not fits:
-            raise ConfigError(
-                f"{path}._target_: {target.__name__} is no {hint.__name__}; inherit from "
-                f"{hint.__module__}.{hint.__name__}, or choose another class"
-            )
+            raise other_kind(f"{path}._target_", target, hint)
 
 
 def _kind(hint: Any) -> str:
