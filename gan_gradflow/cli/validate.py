@@ -23,7 +23,7 @@ from gan_gradflow.cli.interpolations import why_unresolved
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-_TORCH_MODULE = "torch.nn.modules.module"
+_MODULE_CLASS = ("torch.nn.modules.module", "Module")
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -158,10 +158,17 @@ def _signature(target: Any) -> _Signature:
         found = _Signature(hints | found.hints, needed, takes_all)
         if not takes_all:
             break
-    own_maker = getattr(target, "__init__", None)
-    if getattr(own_maker, "__module__", None) == _TORCH_MODULE:
+    if _first_constructor(target) == _MODULE_CLASS:
         found = found._replace(takes_all=False)  # it has `**kwargs`, and takes none
     return found
+
+
+def _first_constructor(target: Any) -> tuple[str, str] | None:
+    """The class whose constructor is called; torch replaces the function on its own."""
+    for cls in target.__mro__ if inspect.isclass(target) else ():
+        if "__init__" in vars(cls):
+            return cls.__module__, cls.__qualname__
+    return None
 
 
 def _hints(target: Any) -> dict[str, Any]:

@@ -68,7 +68,15 @@ def test_a_class_that_hands_keys_on_takes_those_of_the_one_it_inherits(kind) -> 
         node_of(kind, width=1)
 
 
-def test_a_module_without_a_constructor_of_its_own_takes_no_keys() -> None:
+def compiled_before(self, *args, **kwargs) -> None: ...
+
+
+@pytest.mark.parametrize("constructor", [nn.Module.__init__, compiled_before])
+def test_a_module_without_a_constructor_of_its_own_takes_no_keys(
+    constructor, monkeypatch
+) -> None:
+    """Compiling replaces the constructor of all modules for the rest of the process."""
+    monkeypatch.setattr(nn.Module, "__init__", constructor)
     with pytest.raises(ConfigError, match=r"no key part\.width.*it takes no keys"):
         node_of(Plain, width=1)
 
