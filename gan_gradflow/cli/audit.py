@@ -16,7 +16,8 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from gan_gradflow.cli import CONFIG_DIR, train
-from gan_gradflow.cli.errors import ConfigError, RunError, checking, nearest
+from gan_gradflow.cli.errors import ConfigError, RunError, checking
+from gan_gradflow.cli.messages import nearest
 from gan_gradflow.cli.validate import validate
 
 if TYPE_CHECKING:

@@ -25,8 +25,9 @@ from gan_gradflow.channels.base import Channel, ChannelError
 from gan_gradflow.channels.simulator import SimulatorChannel
 from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.bridges import names_of
-from gan_gradflow.cli.errors import ConfigError, node_at_fault, other_kind, root_cause
+from gan_gradflow.cli.errors import ConfigError
 from gan_gradflow.cli.launching import synchronises_batch_norm
+from gan_gradflow.cli.messages import node_at_fault, other_kind, root_cause
 from gan_gradflow.cli.networks import (
     check_discriminator,
     check_emission,
@@ -86,7 +87,7 @@ def _check_kind(place: str, part: Any) -> None:
     """A part is of its kind, and has set what classes of ours only annotate."""
     wanted = _KINDS.get(place.partition(".")[0], object)
     if not isinstance(part, wanted):
-        raise other_kind(place, type(part), wanted)
+        raise ConfigError(f"{place}: {other_kind(type(part), wanted)}")
     for kind in type(part).__mro__:
         if not kind.__module__.startswith(f"{_PACKAGE}."):
             continue

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from gan_gradflow.cli.errors import ConfigError, explained
+from gan_gradflow.cli.errors import ConfigError
+from gan_gradflow.cli.messages import explained
 from gan_gradflow.cli.train import RUN
 from gan_gradflow.cli.train import TOP_LEVEL as OF_TRAIN
 from gan_gradflow.cli.trust import packages_of

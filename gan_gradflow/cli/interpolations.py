@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_gradflow.cli import CONFIG_DIR
-from gan_gradflow.cli.errors import nearest, plainly
+from gan_gradflow.cli.messages import nearest, plainly
 
 
 def why_unresolved(cfg: DictConfig, error: OmegaConfBaseException) -> str:

@@ -327,7 +327,7 @@ def _explained() -> Iterator[None]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from gan_gradflow.cli.errors import plainly
+    from gan_gradflow.cli.messages import plainly
 
     try:
         yield

@@ -17,8 +17,9 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gan_gradflow.cli.errors import ConfigError, nearest, other_kind, plainly
+from gan_gradflow.cli.errors import ConfigError
 from gan_gradflow.cli.interpolations import why_unresolved
+from gan_gradflow.cli.messages import nearest, other_kind, plainly
 
 logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
 
@@ -220,7 +221,7 @@ def _check_kind(path: str, node: dict[str, Any], hint: Any) -> None:
         except TypeError:  # a generic type
             return
         if not fits:
-            raise other_kind(f"{path}._target_", target, hint)
+            raise ConfigError(f"{path}._target_: {other_kind(target, hint)}")
 
 
 def _kind(hint: Any) -> str:
