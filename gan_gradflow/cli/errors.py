@@ -59,7 +59,7 @@ def run_and_explain(command: str, app: Callable[[], None], arguments: list[str])
             return 2
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of printing
     whole = sys.argv
-    sys.argv = [whole[0], *_overrides_last(arguments)]
+    sys.argv = [whole[0], *_overrides_last(arguments), *_hydras_folder(arguments)]
     try:
         app()
     except RunError as error:
@@ -101,6 +101,15 @@ def _overrides_last(arguments: list[str]) -> list[str]:
     return options + overrides
 
 
+def _hydras_folder(arguments: list[str]) -> list[str]:
+    """Let Hydra work in the run's folder where that is named, and make no other one."""
+    named = [a for a in arguments if a.startswith("run_dir=") and a != "run_dir="]
+    elsewhere = ("resume=", "hydra.run.dir=", "-m", "--multirun")
+    if not named or any(a.startswith(elsewhere) for a in arguments):
+        return []
+    return [f"hydra.{named[-1].replace('_', '.', 1)}"]
+
+
 @contextlib.contextmanager
 def checking(command: str, run_dir: str) -> Iterator[None]:
     """Leave with one message: with exit code 2 and no empty folder on a ConfigError.
@@ -115,13 +124,13 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         # Hydra has made its own folder, but not that of a run that is to go on.
-        hydra, own = HydraConfig.get(), Path(run_dir).absolute()
+        hydra = HydraConfig.get()
         typed: Any = OmegaConf.to_container(hydra.overrides.task)
         resumes = any(str(override).startswith("resume=") for override in typed)
         goes_on = command == "train" and resumes
-        if not goes_on and own == Path(hydra.runtime.output_dir).absolute():
+        if not goes_on:
             with contextlib.suppress(OSError):
-                own.rmdir()
+                Path(hydra.runtime.output_dir).rmdir()
         print(f"gan-gradflow {command}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     except RunError as error:

@@ -238,7 +238,7 @@ def test_bad_input_is_one_clear_message(train, tmp_path, overrides, told) -> Non
     assert "Traceback" not in result.err
     assert "[HYDRA]" not in result.out
     assert len(result.err.strip().splitlines()) <= 6
-    assert not list((tmp_path / "outputs").glob("*/*"))
+    assert not list((tmp_path / "outputs").glob("*"))
 
 
 @pytest.mark.parametrize(

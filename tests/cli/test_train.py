@@ -36,6 +36,12 @@ def test_a_run_leaves_everything_in_its_folder(train, tmp_path) -> None:
         assert (folder / name).stat().st_size > 0, name
 
 
+def test_a_named_folder_is_the_only_one(train, tmp_path) -> None:
+    assert train("run_dir=there").code == 0
+    assert train("run_dir=here", "max_iterations=0").code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
 def test_the_summary_says_what_the_run_did(train, tmp_path) -> None:
     result = train()
     summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
