@@ -25,6 +25,7 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -110,25 +111,31 @@ def spread(numbers: list[float], digits: int) -> str:
     return f"{mean(numbers):.{digits}f} ± {error:.{digits}f}"
 
 
+def cells(figures: list[dict]) -> list[str]:
+    """How many modes, how many percent of high quality, and the divergence."""
+    return [
+        f"{mean(one['modes'] for one in figures):.1f}",
+        spread([100 * one["high_quality"] for one in figures], 1),
+        spread([one["reverse_kl"] for one in figures], 4),
+    ]
+
+
 def report(data: str, bridges: list[str], runs: list[dict]) -> Table:
     """A row for each bridge of which a seed is finished."""
-    columns = ("bridge", "seeds", *FIGURES, "queries per sample", "minutes")
-    table = Table(*columns, title=data)
+    table = Table(title=data, box=SIMPLE, padding=0)
+    quality = ("modes", "quality %", "reverse KL")
+    for heading in ("bridge", "seeds", *quality, "queries", "minutes"):
+        table.add_column(heading, no_wrap=True)
     for bridge in bridges:
         done = [run for run in runs if (run["data"], run["bridge"]) == (data, bridge)]
         if not done:
             continue
-        figures = [
-            spread([run[name] for run in done], digits)
-            for name, digits in zip(FIGURES, (1, 4, 4), strict=True)
-        ]
         queries = f"{done[0]['queries_per_sample']:.0f}"
-        minutes = spread([run["seconds"] / 60 for run in done], 1)
-        table.add_row(bridge, str(len(done)), *figures, queries, minutes)
+        minutes = f"{mean(run['seconds'] / 60 for run in done):.0f}"
+        table.add_row(bridge, str(len(done)), *cells(done), queries, minutes)
     floor = next((run["floor"] for run in runs if run["data"] == data), None)
     if floor:
-        perfect = [f"{floor[name]:.4f}" for name in FIGURES]
-        table.add_row("a perfect sampler", "", *perfect, "", "")
+        table.add_row("a perfect sampler", "", *cells([floor]), "", "")
     return table
 
 
