@@ -184,7 +184,8 @@ _WORDS = (
 _FIDELITY = (
     "Of the pull on a sample and of the gradient that the optimizer gets, in the second "
     "half of the runs, against the exact gradient where there is one. Without a scale the "
-    "bridge was compared with itself, which says nothing of a bias."
+    "bridge was compared with itself, which says nothing of a bias; without a cosine that "
+    "was too noisy to tell. The ratio of signal to noise (snr) is one of powers."
 )
 _SAMPLES = "The averaged generator of the first seed, at latents fixed by the seed."
 

@@ -11,8 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 
-_FIDELITY = re.compile(r"gradient_flow/((pull|parameters)_(cosine|scale|noise))")
-
+_FIDELITY = ("cosine", "scale", "snr")
 _FEW_WORDS = 4
 _WITHOUT_EFFECT = re.compile(
     r"(.+\.)?seed|run_.*|logger(\..*)?|data\.root"
@@ -44,7 +43,9 @@ class Run(NamedTuple):
         summary: its `summary.json`.
         points: its quality as it learned.
         fidelity: how good its gradient was in the second half of the run, where that was
-            measured: the means of `gradient_flow/`'s cosines, scales and noises.
+            measured: the means of `gradient_flow/`'s cosines, scales and ratios of signal
+            to noise. One that not every measurement gave is left out: where the reference
+            is too noisy for it, those that have it are the lucky ones.
     """
 
     label: str
@@ -183,15 +184,21 @@ def _fidelity(folder: Path) -> dict[str, float]:
     if not (folder / "tensorboard").is_dir():
         return {}
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    named = map(_FIDELITY.fullmatch, events.Tags()["scalars"])
-    return {
-        found[1]: statistics.mean(
-            event.value for event in _second_half(events.Scalars(found[0]))
-        )
-        for found in named
-        if found
-    }
-
-
-def _second_half(measurements: list[Any]) -> list[Any]:
-    return measurements[len(measurements) // 2 :]
+    known, means = events.Tags()["scalars"], {}
+    for what in ("pull", "parameters"):
+        logged = {
+            f"{what}_{figure}": {
+                event.step: event.value
+                for event in events.Scalars(f"gradient_flow/{what}_{figure}")
+            }
+            for figure in _FIDELITY
+            if f"gradient_flow/{what}_{figure}" in known
+        }
+        measured = sorted({step for values in logged.values() for step in values})
+        late = measured[len(measured) // 2 :]
+        means |= {
+            name: statistics.mean(values[step] for step in late)
+            for name, values in logged.items()
+            if values.keys() >= set(late)
+        }
+    return means

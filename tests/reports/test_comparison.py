@@ -59,6 +59,19 @@ def test_fidelity_is_read_where_it_was_measured(tmp_path) -> None:
     assert comparison.fidelity("exact") == {"pull_cosine": (0.375, None)}
 
 
+def test_a_figure_that_some_measurements_lack_is_no_mean_of_the_others(
+    tmp_path,
+) -> None:
+    leave_run(tmp_path / "a")
+    with SummaryWriter(tmp_path / "a" / "tensorboard") as writer:
+        for step, ratio in enumerate((0.5, 0.25, 0.0, 0.25)):
+            writer.add_scalar("gradient_flow/parameters_snr", ratio, step)
+            if ratio:
+                writer.add_scalar("gradient_flow/parameters_cosine", 0.5, step)
+    comparison = Comparison([read_run(tmp_path / "a")])
+    assert comparison.fidelity("exact") == {"parameters_snr": (0.125, None)}
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
