@@ -134,6 +134,10 @@ class CollapseAlarm(L.Callback):
             network = pl_module.discriminator.network
             self.prepare(trainer.datamodule, network, trainer.callbacks)
 
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget the reals: the next fit may have others."""
+        self._signs = None
+
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Measure, log and sound the alarm, if it is time to."""
         iteration = trainer.global_step

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,7 +64,7 @@ def build(config: dict[str, Any], key: str, name: str | None = None) -> Any:
         place = ".".join(filter(None, [name or key, below]))
         node: Any = OmegaConf.create(config[key])
         arguments = OmegaConf.select(node, below) if below else node
-        is_argument = said.split(" ")[0] in arguments
+        is_argument = said.split(" ")[0] in (arguments or ())  # none in a list
         raise ConfigError(f"{place}{'.' if is_argument else ': '}{said}") from error
     _check_kind(name or key, part)
     return part
@@ -91,7 +92,7 @@ def _check_kind(place: str, part: Any) -> None:
     for kind in type(part).__mro__:
         if not kind.__module__.startswith(f"{_PACKAGE}."):
             continue
-        for name in vars(kind).get("__annotations__", {}):
+        for name in inspect.get_annotations(kind):
             if not hasattr(part, name):
                 raise ConfigError(
                     f"{place}: {type(part).__name__} has no `{name}`, which every "

@@ -190,21 +190,24 @@ def train(
     return summary
 
 
-_NOT_TAKEN = {
-    "gradient_clip_val": "clip with clip_norm.generator and clip_norm.discriminator",
-    "accumulate_grad_batches": "raise data.batch_size",
-    "fast_dev_run": "use max_iterations=2 metrics=none",
-    "max_epochs": "use max_iterations",
-    "limit_train_batches": "use max_iterations",
-    "overfit_batches": "use max_iterations",
+_NOT_TAKEN: dict[str, tuple[Any, str]] = {  # what changes nothing, and the way out
+    "gradient_clip_val": (
+        None,
+        "clip with clip_norm.generator and clip_norm.discriminator",
+    ),
+    "accumulate_grad_batches": (1, "raise data.batch_size"),
+    "fast_dev_run": (False, "use max_iterations=2 metrics=none"),
+    "max_epochs": (-1, "use max_iterations"),
+    "limit_train_batches": (1.0, "use max_iterations"),
+    "overfit_batches": (0.0, "use max_iterations"),
 }
 
 
 def _check_trainer(config: dict[str, Any]) -> None:
     """Refuse what Lightning offers and a run of two players would not follow."""
     trainer = config["trainer"]
-    for key, way in _NOT_TAKEN.items():
-        if trainer.get(key):
+    for key, (harmless, way) in _NOT_TAKEN.items():
+        if trainer.get(key) not in (None, harmless):
             raise ConfigError(
                 f"trainer.{key} is {trainer[key]}, which a game of two players does not "
                 f"take; {way}"

@@ -146,7 +146,7 @@ def _eight_bits(image: Image.Image, file_format: str | None) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
+    if image.getbands()[-1] not in "Aa" and "transparency" not in image.info:
         return image
     image = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -184,7 +184,8 @@ def _fidelity(folder: Path) -> dict[str, float]:
     if not (folder / "tensorboard").is_dir():
         return {}
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    known, means = events.Tags()["scalars"], {}
+    known = events.Tags()["scalars"]
+    means: dict[str, float] = {}
     for what in ("pull", "parameters"):
         logged = {
             f"{what}_{figure}": {

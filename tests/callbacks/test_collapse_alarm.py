@@ -233,6 +233,18 @@ def test_samples_make_up_whole_packs(num_reals, size) -> None:
     assert 0 <= signs.measure(players).accuracy <= 1
 
 
+def test_every_fit_has_the_reals_of_its_own_data(tmp_path) -> None:
+    alarm, module = make_alarm(tmp_path), Mock(spec=L.LightningModule)
+    module.discriminator = SimpleNamespace(network=Pairs())
+    for mean in (0.0, 100.0):
+        reals = mean + torch.randn(50, 2)
+        data = SimpleNamespace(held_out_floats=reals.__getitem__, held_out_labels=None)
+        trainer = Mock(spec=L.Trainer, datamodule=data, callbacks=[])
+        alarm.on_fit_start(trainer, module)
+        assert abs(float(alarm._signs.reals.mean()) - mean) < 1
+        alarm.on_fit_end(trainer, module)
+
+
 @pytest.mark.parametrize(
     ("num_reals", "num_samples", "pack_size", "told"),
     [

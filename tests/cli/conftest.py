@@ -1,14 +1,12 @@
 """The command line, called as the console script calls it."""
 
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from short_run import ROOT, SHORT
 
 from gan_gradflow.cli import main
-
-ROOT = Path(__file__).parents[2]
 
 
 class Result(NamedTuple):
@@ -42,21 +40,3 @@ def train(cli):
         return cli("train", "experiment=ring", *SHORT, *arguments)
 
     return run
-
-
-SHORT = (
-    "max_iterations=4",
-    "generator.width=16",
-    "discriminator.width=16",
-    "data.num_train=500",
-    "data.batch_size=20",
-    "metrics.num_samples=200",
-    "callbacks.quality.every_n_iterations=2",
-    "callbacks.sample_grid.every_n_iterations=2",
-    "callbacks.sample_grid.num_samples=9",
-    "callbacks.gradient_flow.every_n_iterations=2",
-    "callbacks.collapse_alarm.every_n_iterations=2",
-    "callbacks.last_checkpoint.every_n_train_steps=2",
-    "trainer.log_every_n_steps=1",
-    "run_name=short",
-)

@@ -171,6 +171,11 @@ CASES = {
         ["+trainer.gradient_clip_val=1"],
         ["trainer.gradient_clip_val is 1", "clip_norm.generator"],
     ),
+    "no epochs": (["+trainer.max_epochs=0"], ["trainer.max_epochs is 0"]),
+    "no batches": (
+        ["+trainer.limit_train_batches=0"],
+        ["trainer.limit_train_batches is 0", "use max_iterations"],
+    ),
     "steps of Lightning": (
         ["trainer.max_steps=9"],
         ["trainer.max_steps is 9", "leave trainer.max_steps out"],

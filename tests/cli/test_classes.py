@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT
 from PIL import Image
+from short_run import SHORT
 
 NARROW = [argument for argument in SHORT if "width" not in argument]
 PER_CLASS = ["bridge=surrogate_input", "bridge.per_class=true"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHORT
 from malformed import CHECKPOINTS, FILES, LINES
+from short_run import SHORT
 
 from gan_gradflow.cli import main
 from gan_gradflow.modules.checkpoint import CheckpointError, read_checkpoint, sealed

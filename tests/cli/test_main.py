@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from short_run import ROOT
 
 
 def test_help_lists_the_commands(cli) -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT
+from short_run import ROOT
 from torch import nn
 from torch.distributions import Bernoulli
 
@@ -60,7 +60,8 @@ def having(**attributes):
 def refused(cli, tmp_path, player, name, *overrides):
     folder = tmp_path / "mine" / player
     folder.mkdir(parents=True)
-    (folder / "own.yaml").write_text(f"_target_: {__name__}.{name}\n")
+    node = name if "_target_" in name else f"_target_: {__name__}.{name}\n"
+    (folder / "own.yaml").write_text(node)
     own = ("--config-dir", "mine", f"{player}=own", "data.num_train=500")
     result = cli("train", "experiment=ring", *own, *overrides)
     assert result.code == 2
@@ -89,6 +90,12 @@ def test_a_column_of_scores_is_told_how_to_become_a_row(cli, tmp_path):
     told = refused(cli, tmp_path, "discriminator", "Column")
     assert "discriminator: Column scores 2 samples with [2, 1]; it must return" in told
     assert "[2]; scores.squeeze(1) takes the last 1 away" in told
+
+
+def test_a_layer_in_a_list_that_cannot_be_built_is_told_as_it_says(cli, tmp_path):
+    layer = "{_target_: torch.nn.Linear, in_features: 2, out_features: -3}"
+    node = f"_target_: torch.nn.Sequential\n_args_: [{layer}]\n"
+    assert "negative dimension -3" in refused(cli, tmp_path, "discriminator", node)
 
 
 @pytest.mark.parametrize(
