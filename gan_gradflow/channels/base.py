@@ -6,18 +6,15 @@ The critic's losses are the discriminator's *after* the channel, so a bridge tha
 with scores estimates the gradient through both; and the discriminator learns from what
 has come through. A channel treats each sample on its own, keeps no state that learns, and
 says whether autograd may pass: where it may not, a bridge that needs the critic's gradient
-is refused.
+is refused. What is NaN or infinite arrives as such: no channel makes numbers of it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-
-from gan_gradflow.critic import NonFiniteScoresError
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,6 @@ class ChannelTraits:
 
 class ChannelError(RuntimeError):
     """A channel failed on samples that it was given during a run."""
-
-
-class NonFiniteSamplesError(ChannelError, NonFiniteScoresError):
-    """A channel that turns all into numbers was given NaN or infinity.
-
-    Their scores would be those of something else; they count as not finite.
-    """
 
 
 class Channel(nn.Module, ABC):
@@ -72,22 +62,6 @@ class Channel(nn.Module, ABC):
             ChannelError: the channel failed.
         """
 
-    def require_finite(self, samples: Shaped[Tensor, "n *event"]) -> None:
-        """Refuse what would come out as if nothing had happened.
-
-        Raises:
-            NonFiniteSamplesError: an element is NaN or infinite.
-        """
-        if torch.compiler.is_compiling():
-            return
-        if (samples - samples).any():  # NaN for NaN and infinity, and zero for the rest
-            bad = int((~samples.isfinite().flatten(1).all(1)).sum())
-            raise NonFiniteSamplesError(
-                f"{type(self).__name__} was given {bad} of {len(samples)} samples that "
-                "are NaN or infinite: the generator has diverged; go back to an earlier "
-                "checkpoint, or lower its learning rate"
-            )
-
     def received_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         """The shape of what arrives of a sample of `event_shape`: the same, as a rule.
 
@@ -99,3 +73,10 @@ class Channel(nn.Module, ABC):
     def figures(self) -> dict[str, float]:
         """What this channel counts of its own work, to be logged; by name."""
         return {}
+
+
+def nonfinite_kept(
+    received: Float[Tensor, "n *event"], samples: Float[Tensor, "n *event"]
+) -> Float[Tensor, "n *event"]:
+    """What arrives, and NaN where the sample was NaN or infinite."""
+    return received + (samples - samples)  # zero for the rest

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
-from gan_gradflow.channels.base import Channel, ChannelTraits
+from gan_gradflow.channels.base import Channel, ChannelTraits, nonfinite_kept
 
 
 class JPEGChannel(Channel):
@@ -41,14 +41,12 @@ class JPEGChannel(Channel):
 
     @torch.no_grad()
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        """Each image, encoded and decoded.
+        """Each image, encoded and decoded; NaN for pixels that are not finite.
 
         Raises:
-            NonFiniteSamplesError: a pixel is NaN or infinite.
             ValueError: the samples are not images of 1 or 3 channels.
         """
         self.received_shape(samples.shape[1:])
-        self.require_finite(samples)
         mode = ImageReadMode.GRAY if samples.shape[1] == 1 else ImageReadMode.RGB
         pixels = ((samples.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         with warnings.catch_warnings():
@@ -57,7 +55,7 @@ class JPEGChannel(Channel):
             warnings.simplefilter("ignore", DeprecationWarning)
             files = encode_jpeg(list(pixels.cpu().contiguous()), self.quality)
             images = torch.stack([decode_jpeg(file, mode) for file in files])
-        return images.to(samples) / 127.5 - 1
+        return nonfinite_kept(images.to(samples) / 127.5 - 1, samples)
 
     def received_shape(self, event_shape: Sequence[int]) -> tuple[int, ...]:
         """The same.

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gan_gradflow.channels.base import Channel, ChannelTraits
+from gan_gradflow.channels.base import Channel, ChannelTraits, nonfinite_kept
 
 
 class QuantizeChannel(Channel):
@@ -35,11 +35,7 @@ class QuantizeChannel(Channel):
 
     @torch.no_grad()
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        """The nearest level to each element.
-
-        Raises:
-            NonFiniteSamplesError: an element is NaN or infinite.
-        """
-        self.require_finite(samples)
+        """The nearest level to each element; NaN for what is not finite."""
         steps = 2**self.bits - 1
-        return (((samples.clamp(-1, 1) + 1) / 2 * steps).round() / steps) * 2 - 1
+        levels = (((samples.clamp(-1, 1) + 1) / 2 * steps).round() / steps) * 2 - 1
+        return nonfinite_kept(levels, samples)

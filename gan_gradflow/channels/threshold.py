@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gan_gradflow.channels.base import Channel, ChannelTraits
+from gan_gradflow.channels.base import Channel, ChannelTraits, nonfinite_kept
 
 
 class ThresholdChannel(Channel):
@@ -25,10 +25,6 @@ class ThresholdChannel(Channel):
 
     @torch.no_grad()
     def forward(self, samples: Float[Tensor, "n *event"]) -> Float[Tensor, "n *event"]:
-        """1 or -1 for each element.
-
-        Raises:
-            NonFiniteSamplesError: an element is NaN or infinite.
-        """
-        self.require_finite(samples)
-        return (samples > self.level).to(samples.dtype) * 2 - 1
+        """1 or -1 for each element; NaN for what is not finite."""
+        black_or_white = (samples > self.level).to(samples.dtype) * 2 - 1
+        return nonfinite_kept(black_or_white, samples)
