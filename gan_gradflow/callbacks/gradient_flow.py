@@ -3,7 +3,8 @@
 Every so many iterations the generator emits a batch of its own, the bridge is asked for
 `num_draws` independent pulls on it, and these are compared with a reference (formulas in
 `metrics.gradient_fidelity`): on the emission, and followed to the generator's parameters,
-which is what the optimizer sees. The reference is
+which is what the optimizer sees. Where scores are not finite, there is nothing to compare.
+The reference is
 
 * the exact gradient, where autograd can pass discriminator and channel (the mean of two,
   where the channel or the emission is random). A bridge that is
@@ -35,7 +36,7 @@ from torch.distributions import Distribution
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.distributions import keeps_parameters, parameters_of
-from gan_gradflow.critic import Critic
+from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import seed_draws, seed_for
 from gan_gradflow.metrics.gradient_fidelity import (
@@ -111,10 +112,16 @@ class GradientFlow(L.Callback):
         ):
             place = ("gradient flow", trainer.global_step)
             seed_draws(seed_for(self.seed, *place), pl_module.device)
-            found = self.measure(pl_module, batch, trainer)
-        self._say_reference(trainer, found.reference)
+            try:
+                found = self.measure(pl_module, batch, trainer)
+            except NonFiniteScoresError:  # and no gradient
+                if pl_module.processes.size > 1:  # the others may have one, and wait
+                    raise
+                found = None
         figures["gradient_flow/queries"] = self.queries
-        figures |= _figures(found)
+        if found is not None:
+            self._say_reference(trainer, found.reference)
+            figures |= _figures(found)
         for logger in trainer.loggers:
             logger.log_metrics(figures, step=trainer.global_step)
 
@@ -145,31 +152,38 @@ class GradientFlow(L.Callback):
                 chunk_size=pl_module.critic.chunk_size,
             )
             emission = generator(latents, labels)
-            weights = [p for p in generator.network.parameters() if p.requires_grad]
-            still = pl_module.channel.traits.deterministic
-            always_alike = still and bridge.traits.deterministic
-            num_draws, repeats = (1, 1) if always_alike else (self.num_draws, 2)
-            at = _boundary(emission)
-            if at is None:
-                found = _on_parameters(
-                    bridge, critic, emission, num_draws, repeats, weights
-                )
-            else:
-                reference = _reference_for(
-                    *(bridge, critic, emission, at, _passes(pl_module)),
-                    of_critic=1 if still else 2,
-                    of_bridge=repeats,
-                )
-                found = Measured(reference.name, _norm(reference), None, None)
-                if found.reference_norm:
-                    measured = measure_fidelity(
-                        bridge, critic, emission, reference, num_draws, at, weights
-                    )
-                    found = found._replace(
-                        pull=measured.pull, parameters=measured.parameters
-                    )
-        self.queries += critic.queries
-        return found
+            try:
+                return self._compared(pl_module, bridge, critic, emission)
+            finally:
+                self.queries += critic.queries
+
+    def _compared(
+        self,
+        pl_module: AdversarialModule,
+        bridge: GradientBridge,
+        critic: Critic,
+        emission: Emission,
+    ) -> "Measured":
+        network = pl_module.generator.network
+        weights = [p for p in network.parameters() if p.requires_grad]
+        still = pl_module.channel.traits.deterministic
+        always_alike = still and bridge.traits.deterministic
+        num_draws, repeats = (1, 1) if always_alike else (self.num_draws, 2)
+        at = _boundary(emission)
+        if at is None:
+            return _on_parameters(bridge, critic, emission, num_draws, repeats, weights)
+        reference = _reference_for(
+            *(bridge, critic, emission, at, _passes(pl_module)),
+            of_critic=1 if still else 2,
+            of_bridge=repeats,
+        )
+        found = Measured(reference.name, _norm(reference), None, None)
+        if not found.reference_norm:
+            return found
+        measured = measure_fidelity(
+            bridge, critic, emission, reference, num_draws, at, weights
+        )
+        return found._replace(pull=measured.pull, parameters=measured.parameters)
 
     def state_dict(self) -> dict[str, int]:
         """The queries so far."""

@@ -1,5 +1,8 @@
 """Training over a channel, and what is left when a simulator fails on the way."""
 
+import json
+
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,32 @@ def test_scores_are_enough_over_every_channel(train, channel) -> None:
 
 def test_straight_through_trains_over_a_channel_without_a_gradient(train) -> None:
     assert train("channel=quantize", "bridge=straight_through").code == 0
+
+
+class Poison(L.Callback):
+    """Makes a weight of the generator NaN before the second iteration."""
+
+    def on_train_batch_start(self, trainer, module, *_) -> None:
+        if trainer.global_step == 1:
+            with torch.no_grad():
+                next(module.generator.network.parameters())[0] = torch.nan
+
+
+@pytest.mark.parametrize("channel", ["identity", "quantize", "threshold"])
+def test_who_watches_a_diverged_generator_lets_the_run_go_on(
+    train, tmp_path, channel
+) -> None:
+    watching = ("quality", "collapse_alarm", "sample_grid", "gradient_flow")
+    result = train(
+        f"channel={channel}",
+        "bridge=score_function",
+        "on_nonfinite=skip",
+        "+callbacks.poison._target_=test_over_channels.Poison",
+        *(f"callbacks.{name}.every_n_iterations=1" for name in watching),
+    )
+    assert result.code == 0, result.err
+    summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
+    assert summary["skipped"] == 3
 
 
 @pytest.mark.parametrize("way", ["dies", "nan"])
