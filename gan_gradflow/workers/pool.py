@@ -9,7 +9,6 @@ and waited for, and the chunk is tried again on a new one.
 import contextlib
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -45,7 +44,7 @@ class WorkerPool(Worker):
             none.
 
     Raises:
-        ValueError: a number is out of range, or there is no such program.
+        ValueError: a number is out of range.
     """
 
     def __init__(
@@ -66,11 +65,6 @@ class WorkerPool(Worker):
                 raise ValueError(f"{name} must be at least 1, got {value}; try 2")
         if not timeout > 0:
             raise ValueError(f"timeout must be positive, got {timeout}; try 60")
-        if shutil.which(command[0]) is None:
-            raise ValueError(
-                f"command starts {command[0]}, which is no program that can be run from "
-                f"{Path.cwd()}; give its whole path, and make it executable (chmod +x)"
-            )
         self.command = list(command)
         self.protocol = protocol
         self.chunk_size = chunk_size
@@ -139,10 +133,10 @@ class _Process:
         timer = threading.Timer(timeout, give_up)
         timer.start()
         try:
-            _expect_silence(running.stdout)
+            _expect_silence(running.stdout, protocol.between)
             protocol.write(running.stdin, samples, seed)
             answer = protocol.read(running.stdout)
-            _expect_silence(running.stdout)
+            _expect_silence(running.stdout, protocol.between)
             return answer
         except ProtocolError as error:
             self.stop()
@@ -178,7 +172,11 @@ class _Process:
             )
         except OSError as error:
             self._log.close()
-            raise WorkerError(f"cannot start {self._command[0]}: {error}") from error
+            raise WorkerError(
+                f"command starts {self._command[0]}, which cannot be run from "
+                f"{Path.cwd()} ({error.strerror}); give its whole path, make it "
+                "executable (chmod +x), and let a script begin with #!"
+            ) from error
         return self._running
 
     def _obituary(self, late: bool, timeout: float) -> str:
@@ -198,17 +196,20 @@ class _Process:
         return f"{self._command[0]} ended ({how}) before it answered{last}"
 
 
-def _expect_silence(stream: Pipe) -> None:
+def _expect_silence(stream: Pipe, between: bytes) -> None:
     """Raise a ProtocolError if something can be read: it answers no request.
 
-    Left in the pipe, it would be taken for the answer to the next one.
+    Left in the pipe, it would be taken for the answer to the next one. What may stand
+    `between` two answers is passed over.
     """
     assert isinstance(stream, io.BufferedReader)
     os.set_blocking(stream.fileno(), False)
-    said = stream.peek(1)  # what is buffered, or else what the pipe has by now
+    # What is buffered, or else what the pipe has by now.
+    while (said := stream.peek(1)) and not said.strip(between):
+        stream.read1(len(said))
     os.set_blocking(stream.fileno(), True)
     if said:
-        shown = said[:80].decode(errors="replace").strip()
+        shown = said[:80].decode(errors="replace")
         raise ProtocolError(
             f"it said {shown!r}, which answers no request; answer each request once, and "
             "print all else to standard error"

@@ -5,9 +5,9 @@
     npy    the samples as a .npy array and, if there is a seed, the seed as another one of
            shape (); answered by one .npy array
 
-One answer for each request, with nothing before or after it; `outputs` has one entry for
-each sample. Whoever answers reads requests until its standard input ends, flushes after
-each answer, and says all else on standard error.
+One answer for each request, with nothing before or after it, but for empty lines around
+JSON; `outputs` has one entry for each sample. Whoever answers reads requests until its
+standard input ends, flushes after each answer, and says all else on standard error.
 """
 
 import io
@@ -26,7 +26,13 @@ class ProtocolError(RuntimeError):
 
 
 class Protocol(ABC):
-    """Writes requests and reads answers."""
+    """Writes requests and reads answers.
+
+    Attributes:
+        between: bytes that may stand between two answers and mean nothing.
+    """
+
+    between: bytes
 
     @abstractmethod
     def write(self, stream: Pipe, samples: np.ndarray, seed: int | None) -> None:
@@ -45,6 +51,8 @@ class Protocol(ABC):
 class JSONLines(Protocol):
     """Lines of JSON, for programs in any language. Numbers are written in full."""
 
+    between = b" \t\r\n"
+
     def write(self, stream: Pipe, samples: np.ndarray, seed: int | None) -> None:
         """One line."""
         request = {"samples": samples.tolist()}
@@ -54,8 +62,10 @@ class JSONLines(Protocol):
         stream.flush()
 
     def read(self, stream: Pipe) -> np.ndarray:
-        """One line."""
-        line = stream.readline()
+        """One line that is not empty."""
+        line = b"\n"
+        while line.isspace():
+            line = stream.readline()
         if not line.endswith(b"\n"):
             raise EOFError
         try:
@@ -69,6 +79,8 @@ class JSONLines(Protocol):
 
 class NPYArrays(Protocol):
     """Arrays as NumPy saves them: to the last bit, and fast for large ones."""
+
+    between = b""
 
     def write(self, stream: Pipe, samples: np.ndarray, seed: int | None) -> None:
         """One array, or two."""

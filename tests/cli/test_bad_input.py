@@ -82,7 +82,7 @@ CASES = {
     ),
     "program that is not there": (
         [*PROGRAM, "channel.workers.command=[./nope]", "bridge=score_function"],
-        ["channel.workers.command starts ./nope", "give its whole path"],
+        ["train: channel: ", "command starts ./nope", "give its whole path"],
     ),
     "program that is no simulator": (
         [*PROGRAM, "channel.workers.command=[cat]", "bridge=score_function"],
