@@ -232,6 +232,8 @@ def _draw(generator: Any, count: int, config: dict[str, Any]) -> "Tensor":
     """The fakes that training would measure with the same seed and weights."""
     import torch
 
+    from gan_gradflow.cli.sample import draw
+
     if count < 1:
         raise ValueError(f"num_samples must be at least 1, got {count}; try 10000")
     latents = torch.randn(
@@ -239,9 +241,7 @@ def _draw(generator: Any, count: int, config: dict[str, Any]) -> "Tensor":
         generator.latent_dim,
         generator=torch.Generator().manual_seed(config["seed"]),
     )
-    torch.manual_seed(config["seed"])  # of generators whose samples are drawn
-    fakes: Tensor = generator.sample(latents, averaged=config["weights"] == "averaged")
-    return fakes
+    return draw(generator, latents, None, config)
 
 
 def _in_words(features: Any, found: "Evaluation | None") -> dict[str, Any]:

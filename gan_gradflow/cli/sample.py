@@ -59,9 +59,7 @@ def sample(config: dict[str, Any]) -> list[Path]:
     )
     labels = _labels(generator, config["labels"], config["num_samples"])
     _check_images(config, generator)
-    averaged = config["weights"] == "averaged"
-    torch.manual_seed(config["seed"])  # of generators whose samples are drawn
-    fakes = generator.sample(latents, averaged=averaged, labels=labels)
+    fakes = draw(generator, latents, labels, config)
     folder = Path(config["run_dir"])
     if hasattr(generator.network, "vocabulary"):
         written = _write_lines(config, fakes, folder)
@@ -168,6 +166,34 @@ def _lines(checkpoint: str, sequences: "Tensor") -> list[str]:
         return [" ".join(str(int(t)) for t in row) for row in sequences]
     lexicon = Lexicon.from_state(state)
     return [lexicon.text(row) for row in sequences]
+
+
+def draw(
+    generator: "GeneratorModule",
+    latents: "Tensor",
+    labels: "Tensor | None",
+    config: dict[str, Any],
+) -> "Tensor":
+    """The fakes of these latents, from the weights and with the seed that are configured.
+
+    Raises:
+        ConfigError: the channel failed, or not all fakes are finite.
+    """
+    import torch
+
+    from gan_gradflow.channels.base import ChannelError
+    from gan_gradflow.metrics.base import refuse_nonfinite
+
+    averaged = config["weights"] == "averaged"
+    torch.manual_seed(config["seed"])  # of generators whose samples are drawn
+    try:
+        fakes = generator.sample(latents, averaged=averaged, labels=labels)
+        refuse_nonfinite(fakes)
+    except ChannelError as error:
+        raise ConfigError(f"channel: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"checkpoint: {error}") from error
+    return fakes
 
 
 def load_generator(checkpoint: str, trust: list[str]) -> "GeneratorModule":

@@ -75,10 +75,15 @@ class SampleQuality(ABC):
                 f"{len(fakes)}; set metrics.num_samples={len(fakes)}, but note that "
                 "figures of different counts do not compare"
             )
-        bad = int((~fakes.flatten(1).isfinite().all(1)).sum())
-        if bad:
-            raise ValueError(
-                f"{bad} of {len(fakes)} fakes hold NaN or infinity: the generator has "
-                "diverged; go back to an earlier checkpoint or lower its learning rate"
-            )
+        refuse_nonfinite(fakes)
         return self.measure(fakes.detach())
+
+
+def refuse_nonfinite(fakes: Float[Tensor, "n *event"]) -> None:
+    """Raise a ValueError if an element is NaN or infinite."""
+    bad = int((~fakes.flatten(1).isfinite().all(1)).sum())
+    if bad:
+        raise ValueError(
+            f"{bad} of {len(fakes)} fakes hold NaN or infinity: the generator has "
+            "diverged; go back to an earlier checkpoint or lower its learning rate"
+        )

@@ -1,6 +1,7 @@
 """Training over a channel, and what is left when a simulator fails on the way."""
 
 import json
+import sys
 
 import lightning as L
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.modules.checkpoint import sealed
 
 ON_POINTS = ("affine", "awgn", "constraint", "identity", "quantize", "threshold")
 
@@ -83,6 +85,77 @@ def test_a_checkpoint_does_not_run_its_simulator_unasked(train, cli, tmp_path) -
     assert refused.code == 2
     assert "trust=[gan_gradflow.workers]" in refused.err
     assert cli("sample", last, "trust=[gan_gradflow.workers]").code == 0
+
+
+@pytest.fixture
+def simulated(train, tmp_path):
+    """A checkpoint of a run over a program, and the arguments that trust it."""
+
+    def run(*arguments: str) -> tuple[str, str]:
+        program = tmp_path / "program.py"
+        program.write_text(ECHO)
+        program.chmod(0o700)
+        result = train(
+            "channel=simulator",
+            "channel/workers=program",
+            "channel.workers.command=[./program.py]",
+            "channel.workers.retries=0",
+            "bridge=score_function",
+            *arguments,
+        )
+        assert result.code == 0, result.err
+        program.unlink()
+        last = "outputs/short/checkpoints/last.ckpt"
+        return f"checkpoint={last}", "trust=[gan_gradflow.workers]"
+
+    return run
+
+
+ECHO = f"""#!{sys.executable}
+import json, sys
+for line in sys.stdin:
+    print(json.dumps({{"outputs": json.loads(line)["samples"]}}), flush=True)
+"""
+COMMANDS = {"sample": (), "evaluate": ("num_resamples=2", "num_subsets=1")}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_program_that_samples_do_not_pass_may_be_gone(
+    cli, simulated, command
+) -> None:
+    trained = simulated("channel.on_samples=false")
+    result = cli(command, *trained, *COMMANDS[command])
+    assert result.code == 0, result.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_program_that_samples_pass_and_that_is_gone_is_named(
+    cli, simulated, tmp_path, command
+) -> None:
+    result = cli(command, *simulated(), *COMMANDS[command], "run_name=none")
+    assert result.code == 2
+    assert "command starts ./program.py" in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs/none").exists()
+
+
+@pytest.mark.parametrize("channel", ["identity", "quantize"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_samples_that_are_not_finite_are_told_and_not_saved(
+    train, cli, tmp_path, command, channel
+) -> None:
+    assert train(f"channel={channel}", "bridge=score_function").code == 0
+    path = tmp_path / "outputs/short/checkpoints/last.ckpt"
+    contents = torch.load(path, weights_only=True)
+    for name, weight in contents["state_dict"].items():
+        if name.startswith("generator.averaged.module.") and name.endswith("bias"):
+            weight.fill_(torch.nan)
+    torch.save(sealed(contents), path)
+    result = cli(command, f"checkpoint={path}", *COMMANDS[command], "run_name=none")
+    assert result.code == 2
+    assert "NaN or infinity: the generator has diverged" in result.err
+    assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs/none").exists()
 
 
 def test_a_simulator_that_fails_at_once_is_bad_input(train, tmp_path) -> None:
