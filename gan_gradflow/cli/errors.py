@@ -34,17 +34,20 @@ class RunError(RuntimeError):
 
 
 _OPTIONS = (
-    *(
-        "--help",
-        "--hydra-help",
-        "--version",
-        "--cfg",
-        "--resolve",
-        "--package",
-        "--run",
-    ),
-    *("--multirun", "--shell-completion", "--config-path", "--config-name"),
-    *("--config-dir", "--experimental-rerun", "--info"),
+    "--help",
+    "--hydra-help",
+    "--version",
+    "--cfg",
+    "--resolve",
+    "--package",
+    "--run",
+    "--multirun",
+    "--shell-completion",
+    "--config-path",
+    "--config-name",
+    "--config-dir",
+    "--experimental-rerun",
+    "--info",
 )
 
 
