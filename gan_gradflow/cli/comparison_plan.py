@@ -19,6 +19,7 @@ from gan_gradflow.cli.train import RUN
 from gan_gradflow.cli.train import TOP_LEVEL as OF_TRAIN
 from gan_gradflow.cli.trust import packages_of
 from gan_gradflow.cli.validate import validate
+from gan_gradflow.overrides import key_of, quoted
 
 ABOUT_COMPARING = ("bridges", "variants", "seeds", "budgets", "jobs", "runs")
 """Keys that say what is compared, and are no part of a run's configuration."""
@@ -64,10 +65,10 @@ def plan(config: dict[str, Any], overrides: list[str]) -> list[Planned]:
     from gan_gradflow.modules.checkpoint import digest_of
 
     shared = [
-        o for o in overrides if not _key(o).startswith((*ABOUT_COMPARING, "run_"))
+        o for o in overrides if not key_of(o).startswith((*ABOUT_COMPARING, "run_"))
     ]
     for key in ("bridge", "seed", "resume"):
-        if any(_key(o) == key for o in shared):
+        if any(key_of(o) == key for o in shared):
             raise ConfigError(
                 f"{key} is what a comparison sets for each run; use bridges=[...] and "
                 "seeds=[...], and run the same command again to go on"
@@ -123,9 +124,9 @@ def command_for(run: Planned, config_dirs: list[str]) -> list[str]:
     """
     command = [*_TRAIN, *config_dirs]
     if _has_checkpoint(run):
-        return [*command, f"resume={_quoted(run.folder)}", *_trust(run)]
+        return [*command, f"resume={quoted(run.folder)}", *_trust(run)]
     shutil.rmtree(run.folder, ignore_errors=True)
-    place = f"hydra.run.dir={_quoted(run.folder)}"
+    place = f"hydra.run.dir={quoted(run.folder)}"
     return [*command, *run.overrides, f"seed={run.seed}", place]
 
 
@@ -149,14 +150,14 @@ def commands_for_launcher(
         fresh = [r for r in runs if r.label == label and not _has_checkpoint(r)]
         if fresh:
             seeds = ",".join(str(run.seed) for run in fresh)
-            place = f"hydra.sweep.dir={_quoted(fresh[0].folder.parent)}"
+            place = f"hydra.sweep.dir={quoted(fresh[0].folder.parent)}"
             commands[label] = [
                 *[*start, *fresh[0].overrides, f"seed={seeds}", place],
                 *["hydra.sweep.subdir=seed${seed}", *launcher],
             ]
         if begun:
-            folders = ",".join(_quoted(run.folder) for run in begun)
-            place = f"hydra.sweep.dir={_quoted(begun[0].folder.parent / 'resumed')}"
+            folders = ",".join(quoted(run.folder) for run in begun)
+            place = f"hydra.sweep.dir={quoted(begun[0].folder.parent / 'resumed')}"
             commands[f"{label}, going on"] = [
                 *[*start, f"resume={folders}", place, *_trust(begun[0]), *launcher]
             ]
@@ -237,11 +238,3 @@ def _has_checkpoint(run: Planned) -> bool:
 def _trust(run: Planned) -> list[str]:
     packages = packages_of(run.config)
     return [f"trust=[{','.join(packages)}]"] if packages else []
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "\\'") + "'"
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0].partition("@")[0]

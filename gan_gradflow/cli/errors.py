@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_gradflow.cli.messages import explained
+from gan_gradflow.overrides import last_value, quoted
 
 
 class ConfigError(ValueError):
@@ -106,11 +107,12 @@ def _overrides_last(arguments: list[str]) -> list[str]:
 
 def _hydras_folder(arguments: list[str]) -> list[str]:
     """Let Hydra work in the run's folder where that is named, and make no other one."""
-    named = [a for a in arguments if a.startswith("run_dir=") and a != "run_dir="]
-    elsewhere = ("resume=", "hydra.run.dir=", "-m", "--multirun")
-    if not named or any(a.startswith(elsewhere) for a in arguments):
+    folder = last_value(arguments, "run_dir")
+    named = isinstance(folder, str) and folder
+    taken = any(last_value(arguments, key) for key in ("resume", "hydra.run.dir"))
+    if not named or taken or {"-m", "--multirun"} & set(arguments):
         return []
-    return [f"hydra.{named[-1].replace('_', '.', 1)}"]
+    return [f"hydra.run.dir={quoted(folder)}"]
 
 
 @contextlib.contextmanager
@@ -129,8 +131,7 @@ def checking(command: str, run_dir: str) -> Iterator[None]:
         # Hydra has made its own folder, but not that of a run that is to go on.
         hydra = HydraConfig.get()
         typed: Any = OmegaConf.to_container(hydra.overrides.task)
-        resumes = any(str(override).startswith("resume=") for override in typed)
-        goes_on = command == "train" and resumes
+        goes_on = command == "train" and last_value(typed, "resume") is not None
         if not goes_on:
             with contextlib.suppress(OSError):
                 Path(hydra.runtime.output_dir).rmdir()

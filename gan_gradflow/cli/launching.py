@@ -24,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from gan_gradflow.cli.errors import ConfigError
+from gan_gradflow.overrides import last_value
 
 if TYPE_CHECKING:
     import lightning as L
@@ -65,10 +66,9 @@ def name_after_job(arguments: list[str]) -> list[str]:
     """The arguments of `train`, with the job's name for a run that was given none."""
     name = job_name()
     sweep = {"-m", "--multirun"} & set(arguments)
-    named = any(a.startswith(("run_name=", "hydra.run.dir=")) for a in arguments)
     return (
         arguments
-        if name is None or sweep or named
+        if name is None or sweep or _gives_a_place(arguments)
         else [*arguments, f"run_name={name}"]
     )
 
@@ -287,4 +287,9 @@ def _named() -> bool:
         return True
     overrides = HydraConfig.get().overrides
     given = [*overrides.task, *overrides.hydra]
-    return any(o.startswith(("run_name=", "hydra.run.dir=")) for o in given)
+    return _gives_a_place(given)
+
+
+def _gives_a_place(arguments: list[str]) -> bool:
+    keys = ("run_name", "hydra.run.dir")
+    return any(last_value(arguments, key) is not None for key in keys)

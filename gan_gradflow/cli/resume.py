@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan_gradflow.cli.errors import ConfigError
+from gan_gradflow.overrides import key_of, last_value, quoted
 
 if TYPE_CHECKING:
     from gan_gradflow.modules.adversarial import AdversarialModule
@@ -59,26 +60,17 @@ def stand_in_the_run_folder(argv: list[str]) -> None:
     Raises:
         ConfigError: there is no such folder.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
-    given = [argument for argument in argv if argument.startswith("resume=")]
     elsewhere = {"-m", "--multirun", "--cfg", "-c", "--help", "-h", "--info"}
-    if not given or elsewhere & set(argv):
-        return
-    try:
-        folder = OverridesParser.create().parse_override(given[-1]).value()
-    except OverrideParseException:
-        return  # Hydra will say what is wrong with it
-    if isinstance(folder, str):
+    folder = last_value(argv, "resume")
+    if isinstance(folder, str) and not elsewhere & set(argv):
         if not Path(folder).is_dir():
             raise _no_run_folder(Path(folder))
-        argv.append(f"hydra.run.dir={given[-1].partition('=')[2]}")
+        argv.append(f"hydra.run.dir={quoted(folder)}")
 
 
 def instructs(override: str) -> bool:
     """Whether an override tells this command something, and the run nothing."""
-    return _key(override) in (*ABOUT_RESUMING, "run_name", "run_dir")
+    return key_of(override) in (*ABOUT_RESUMING, "run_name", "run_dir")
 
 
 def continuation(
@@ -294,8 +286,8 @@ def _with_overrides(then: dict[str, Any], overrides: Sequence[str]) -> dict[str,
     """The run's configuration with what the overrides change in it."""
     started_with = then["run_overrides"]
     place = {"run_name": then["run_name"], "run_dir": then["run_dir"]}
-    replaced = [_key(override) for override in overrides]
-    kept = [o for o in started_with if not _below(_key(o), replaced)]
+    replaced = [key_of(override) for override in overrides]
+    kept = [o for o in started_with if not _below(key_of(o), replaced)]
     before = _composed(started_with, place)
     if before is None:  # started by another command, or with files that are gone
         before, kept = _composed([], place), []
@@ -333,10 +325,6 @@ def _explained() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"resume: {plainly(error)}") from error
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
 def _below(key: str, replaced: list[str]) -> bool:

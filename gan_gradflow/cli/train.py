@@ -28,6 +28,7 @@ from gan_gradflow.cli.resume import (
 )
 from gan_gradflow.cli.trust import packages_of
 from gan_gradflow.cli.validate import require_classes, validate
+from gan_gradflow.overrides import last_value
 
 if TYPE_CHECKING:
     import lightning as L
@@ -90,7 +91,7 @@ def _app(cfg: DictConfig) -> float | None:
         going_on = None
         folder = config["resume"]
         if folder is not None:
-            _check_place(folder, config["run_overrides"])
+            _check_place(folder, config)
         if folder is None and launching.requeued(config["run_dir"]):
             folder, config["run_overrides"] = config["run_dir"], []
         if folder is not None:
@@ -105,12 +106,13 @@ def _app(cfg: DictConfig) -> float | None:
     return summary["quality"].get(summary["primary"])
 
 
-def _check_place(folder: str, overrides: list[str]) -> None:
+def _check_place(folder: str, config: dict[str, Any]) -> None:
     """Raise a ConfigError if a run is to go on and gets another name."""
-    names = [o.partition("=")[2] for o in overrides if o.startswith("run_name=")]
-    if names and names[-1] not in (Path(folder).resolve().name, launching.job_name()):
+    named = last_value(config["run_overrides"], "run_name") is not None
+    name = config["run_name"]
+    if named and name not in (Path(folder).resolve().name, launching.job_name()):
         raise ConfigError(
-            f"run_name is {names[-1]}, and a run goes on in its own folder, {folder}; "
+            f"run_name is {name}, and a run goes on in its own folder, {folder}; "
             "leave run_name out, or copy the folder and resume the copy"
         )
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
+from gan_gradflow.overrides import last_value
 
 _FIDELITY = ("cosine", "scale", "snr")
 _FEW_WORDS = 4
@@ -91,10 +92,9 @@ def read_run(folder: Path, label: str | None = None) -> Run:
 
 def _chosen_bridge(config: dict[str, Any]) -> str:
     """The bridge as it was typed, or else the file that its class is alone in."""
-    typed = [str(override) for override in config.get("run_overrides") or []]
-    chosen = [o.partition("=")[2] for o in typed if o.startswith("bridge=")]
+    chosen = last_value(map(str, config.get("run_overrides") or []), "bridge")
     file: str = config["bridge"]["_target_"].split(".")[-2]
-    return chosen[-1] if chosen else file
+    return chosen if isinstance(chosen, str) else file
 
 
 def find_runs(folders: list[str]) -> list[Run]:

@@ -103,7 +103,8 @@ def test_a_run_is_named_after_its_job(started) -> None:
     job = {"SLURM_JOB_ID": "42", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "train"}
     started(job)
     assert name_after_job(["seed=1"]) == ["seed=1", "run_name=job_42"]
-    assert name_after_job(["run_name=mine"]) == ["run_name=mine"]
+    for named in ("run_name=mine", "++run_name=mine"):
+        assert name_after_job([named]) == [named]
     assert name_after_job(["-m", "seed=1,2"]) == ["-m", "seed=1,2"]
     started(job | {"SLURM_JOB_NAME": "interactive"})
     assert name_after_job(["seed=1"]) == ["seed=1"]

@@ -122,12 +122,22 @@ def test_a_change_that_the_state_does_not_fit_leaves_the_run_as_it_was(
     assert [(folder / name).read_bytes() for name in kept] == before
 
 
-def test_a_run_that_goes_on_keeps_its_name(train, cli, tmp_path) -> None:
-    assert train().code == 0
-    result = cli("train", f"resume={tmp_path}/outputs/short", "run_name=other")
+@pytest.mark.parametrize("resume", ["resume", "++resume"])
+@pytest.mark.parametrize("named", ["run_name=", "++run_name="])
+def test_a_run_that_goes_on_keeps_its_name(train, cli, tmp_path, resume, named) -> None:
+    assert train("run_name='my run'").code == 0
+    resume = f"{resume}='outputs/my run'"
+    result = cli("train", resume, f"{named}other")
     assert result.code == 2
     assert "run_name is other, and a run goes on in its own folder" in result.err
-    assert not (tmp_path / "outputs/other").exists()
+    assert cli("train", resume, f"{named}'my run'").code == 0
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["my run"]
+
+
+def test_an_empty_folder_that_is_no_run_is_left_as_it_was(cli, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert cli("train", "++resume=empty").code == 2
+    assert (tmp_path / "empty").is_dir()
 
 
 def test_on_slurm_checkpoints_are_as_durable_as_elsewhere(

@@ -38,7 +38,8 @@ def test_a_run_leaves_everything_in_its_folder(train, tmp_path) -> None:
 
 def test_a_named_folder_is_the_only_one(train, tmp_path) -> None:
     assert train("run_dir=there").code == 0
-    assert train("run_dir=here", "max_iterations=0").code == 2
+    for here in ("run_dir=here", "run_dir='one here'", "++run_dir=here"):
+        assert train(here, "max_iterations=0").code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 

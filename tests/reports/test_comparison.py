@@ -103,6 +103,10 @@ def test_a_run_is_called_by_the_bridge_that_was_typed(tmp_path) -> None:
     typed = {"run_overrides": ["bridge=exact", "seed=1", "bridge=spsa"]}
     folder = leave_run(tmp_path / "a", bridge="finite_difference", **typed)
     assert read_run(folder).label == "spsa"
+    quoted = {"run_overrides": ["bridge=exact", "bridge='my spsa'"]}
+    assert read_run(leave_run(tmp_path / "c", **quoted)).label == "my spsa"
+    other = {"run_overrides": ["bridge={_target_: mine.Bridge}", "not one"]}
+    assert read_run(leave_run(tmp_path / "d", **other)).label == "exact"
     assert read_run(leave_run(tmp_path / "b", bridge="lax")).label == "lax"
 
 
