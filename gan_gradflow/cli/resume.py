@@ -93,7 +93,7 @@ def continuation(
             class that is not trusted, or changes it was not to change.
     """
     from gan_gradflow.cli.trust import refuse_untrusted
-    from gan_gradflow.modules.checkpoint import moved
+    from gan_gradflow.modules.checkpoint import ABOUT_THE_COMMAND, moved
 
     folder = Path(folder).absolute()
     checkpoint, contents, damaged = _newest_readable(folder)
@@ -104,7 +104,11 @@ def continuation(
     if overrides:
         now = _with_overrides(now, overrides)
     refuse_untrusted("resume", now, list(trust), also=("lightning.",))
-    changed = list(_differences("", then, now))
+    changed = [
+        (key, text)
+        for key, text in _differences("", then, now)
+        if key not in ABOUT_THE_COMMAND
+    ]
     refused = [text for key, text in changed if not key.startswith(_FREE)]
     if refused and not allow_changes:
         raise ConfigError(
@@ -283,17 +287,18 @@ def _edited(then: dict[str, Any], file: Path, damaged: list[str]) -> dict[str, A
 
 
 def _with_overrides(then: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The run's configuration with what the overrides change in it."""
+    """The run's configuration with what the overrides change in it, and with them."""
     started_with = then["run_overrides"]
     place = {"run_name": then["run_name"], "run_dir": then["run_dir"]}
     replaced = [key_of(override) for override in overrides]
     kept = [o for o in started_with if not _below(key_of(o), replaced)]
+    typed = [*kept, *overrides]
     before = _composed(started_with, place)
     if before is None:  # started by another command, or with files that are gone
         before, kept = _composed([], place), []
     with _explained():
         after = _composed([*kept, *overrides], place, strict=True)
-    return _merged(then, before, after)
+    return {**_merged(then, before, after), "run_overrides": typed}
 
 
 def _composed(

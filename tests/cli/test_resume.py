@@ -10,6 +10,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.reports.runs import read_run
 
 BRIDGES = sorted(path.stem for path in (CONFIG_DIR / "bridge").glob("*.yaml"))
 RUN = Path("outputs/short")
@@ -138,6 +139,22 @@ def test_an_empty_folder_that_is_no_run_is_left_as_it_was(cli, tmp_path) -> None
     (tmp_path / "empty").mkdir()
     assert cli("train", "++resume=empty").code == 2
     assert (tmp_path / "empty").is_dir()
+
+
+def test_what_a_run_changes_to_is_what_it_is_called_and_changes_from(
+    train, cli
+) -> None:
+    assert train("bridge=exact").code == 0
+    go_on = ("train", f"resume={RUN}", "allow_changes=true")
+    changes = ("bridge=finite_difference", "average_decay=0.5")
+    result = cli(*go_on, *changes, "max_iterations=5")
+    assert result.code == 0, result.err
+    assert "run_overrides" not in result.out
+    assert read_run(RUN).label == "finite_difference"
+    result = cli(*go_on, "average_decay=0.995", "max_iterations=6")
+    assert result.code == 0, result.err
+    assert read_run(RUN).label == "finite_difference"
+    assert read_run(RUN).config["average_decay"] == 0.995
 
 
 def test_on_slurm_checkpoints_are_as_durable_as_elsewhere(
