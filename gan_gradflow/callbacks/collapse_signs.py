@@ -12,6 +12,7 @@ the same for every objective. The reals are held out: scores of reals that the
 discriminator learned by heart would flatter it.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -91,7 +92,10 @@ class CollapseSigns:
         return Diversity(least.spread / mean.spread, least.modes / mean.modes)
 
     def measure(self, pl_module: L.LightningModule) -> Signs:
-        """What there is to see now; no spread and no modes if fakes are not numbers."""
+        """What there is to see now; of fakes that are not numbers, no spread or modes.
+
+        Accuracy and margin are NaN where a score is.
+        """
         latents = torch.randn(
             len(self.reals),
             pl_module.generator.latent_dim,
@@ -107,7 +111,7 @@ class CollapseSigns:
         fakes_score = _scores(pl_module, fakes, classes)
         return Signs(
             *diversity,
-            accuracy=(reals_score[:, None] > fakes_score).double().mean().item(),
+            accuracy=_accuracy(reals_score, fakes_score),
             margin=_margin(reals_score, fakes_score),
         )
 
@@ -126,6 +130,12 @@ def _scores(
             return discriminator(samples.to(pl_module.device), labels).double()
     finally:
         discriminator.train(was_training)
+
+
+def _accuracy(reals: Float[Tensor, " n"], fakes: Float[Tensor, " n"]) -> float:
+    if reals.isnan().any() or fakes.isnan().any():
+        return math.nan  # NaN > x is False, which would count as wrong
+    return (reals[:, None] > fakes).double().mean().item()
 
 
 def _margin(reals: Float[Tensor, " n"], fakes: Float[Tensor, " n"]) -> float:

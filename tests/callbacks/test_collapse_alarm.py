@@ -1,5 +1,6 @@
 """The alarm: what makes it sound, what it then does, and that it touches nothing."""
 
+import math
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -213,7 +214,10 @@ def test_fakes_that_are_no_numbers_have_no_diversity() -> None:
         torch.randn(64, 2), None, lambda x: x, 16, seed=1, pack_size=1
     )
     players = Players(torch.full((16, 2), float("nan")))
-    assert signs.measure(players)[:2] == (0.0, 0.0)
+    found = signs.measure(players)
+    assert found[:2] == (0.0, 0.0)
+    assert math.isnan(found.accuracy)
+    assert math.isnan(found.margin)
 
 
 class Pairs(nn.Module):
