@@ -24,7 +24,7 @@ class CriticError(RuntimeError):
 
 
 class NonFiniteScoresError(CriticError):
-    """The critic answered with NaN or infinity."""
+    """Scores are NaN or infinity, or the samples are whose scores were wanted."""
 
 
 class BudgetExceededError(RuntimeError):

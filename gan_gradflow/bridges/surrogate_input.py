@@ -24,7 +24,7 @@ from torch import Tensor
 from gan_gradflow.bridges.base import GradientBridge, Traits, pathwise, rows, wide
 from gan_gradflow.bridges.moments import Moments, draw_surrogates
 from gan_gradflow.bridges.statistics import Statistics
-from gan_gradflow.critic import Critic
+from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.types import Access, Emission
 
 
@@ -132,7 +132,8 @@ class SurrogateInputBridge(GradientBridge):
         """All that crosses: the statistics of the batch, or of each group of classes.
 
         Raises:
-            ValueError: samples are not finite or too few, or labels are missing.
+            NonFiniteScoresError: samples are not finite.
+            ValueError: samples are too few, or labels are missing.
         """
         parts, _ = self._parts(self._samples(emission))
         return [self.statistics(part) for part in parts]
@@ -214,7 +215,7 @@ class SurrogateInputBridge(GradientBridge):
 def _require_finite(samples: Float[Tensor, "batch *event"]) -> None:
     bad = int((~rows(samples).isfinite().all(1)).sum())
     if bad:
-        raise ValueError(
+        raise NonFiniteScoresError(
             f"{bad} of {len(samples)} emitted samples hold NaN or infinite numbers, "
             "so the batch has no statistics; look for a diverged generator"
         )

@@ -244,6 +244,7 @@ def _fit(
     from gan_gradflow.callbacks.graceful_stop import GracefulStop
     from gan_gradflow.channels.base import ChannelError
     from gan_gradflow.critic import CriticError
+    from gan_gradflow.metrics.base import NonFiniteFakesError
     from gan_gradflow.modules.nonfinite import NonFiniteError
 
     stop = next((c for c in trainer.callbacks if isinstance(c, GracefulStop)), None)
@@ -252,7 +253,7 @@ def _fit(
         stop.saved = start
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
-    except (ChannelError, CriticError, NonFiniteError) as error:
+    except (ChannelError, CriticError, NonFiniteError, NonFiniteFakesError) as error:
         return RunError(
             f"stopped in iteration {trainer.global_step + 1}: {error}; {_saved(stop)}"
         )

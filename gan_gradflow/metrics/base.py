@@ -27,6 +27,10 @@ class Reals(Protocol):
         """Samples that training never sees."""
 
 
+class NonFiniteFakesError(ValueError):
+    """Fakes to be measured hold NaN or infinity."""
+
+
 class SampleQuality(ABC):
     """Maps fakes to figures. Changes no gradient and draws nothing from a global state.
 
@@ -67,7 +71,8 @@ class SampleQuality(ABC):
         """The figures of `num_samples` fakes.
 
         Raises:
-            ValueError: another number of fakes, or some that are not finite.
+            NonFiniteFakesError: some are not finite.
+            ValueError: another number of fakes.
         """
         if len(fakes) != self.num_samples:
             raise ValueError(
@@ -80,10 +85,10 @@ class SampleQuality(ABC):
 
 
 def refuse_nonfinite(fakes: Float[Tensor, "n *event"]) -> None:
-    """Raise a ValueError if an element is NaN or infinite."""
+    """Raise a NonFiniteFakesError if an element is NaN or infinite."""
     bad = int((~fakes.flatten(1).isfinite().all(1)).sum())
     if bad:
-        raise ValueError(
+        raise NonFiniteFakesError(
             f"{bad} of {len(fakes)} fakes hold NaN or infinity: the generator has "
             "diverged; go back to an earlier checkpoint or lower its learning rate"
         )

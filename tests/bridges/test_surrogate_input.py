@@ -19,7 +19,7 @@ from gan_gradflow.bridges.statistics import (
     LowRankStatistics,
 )
 from gan_gradflow.bridges.surrogate_input import SurrogateInputBridge
-from gan_gradflow.critic import Critic
+from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.types import Access
 
 DIM, BATCH = 5, 9
@@ -278,13 +278,18 @@ def test_the_affine_fit_of_a_quadratic_critic_is_perfect():
         (FullStatistics(), torch.randn(5, 5), "at least 6 samples.*low_rank"),
         (DiagonalStatistics(), torch.randn(1, 5), "batch of at least 2"),
         (LowRankStatistics(3), torch.randn(1, 5), "batch of at least 2"),
-        (DiagonalStatistics(), torch.full((3, 2), torch.nan), "3 of 3 .* NaN"),
         (DiagonalStatistics(), Poisson(torch.ones(4)), "score_function"),
     ],
 )
 def test_emissions_without_statistics_are_refused(statistics, emission, message):
     with pytest.raises(ValueError, match=message):
         bridge_of(statistics)(Critic(Linear()), emission)
+
+
+def test_emissions_that_are_not_finite_have_no_scores():
+    emission = torch.full((3, 2), torch.nan)
+    with pytest.raises(NonFiniteScoresError, match=r"3 of 3 .* NaN"):
+        bridge_of(DiagonalStatistics())(Critic(Linear()), emission)
 
 
 def test_integers_and_scores_alone_are_refused():

@@ -1,6 +1,7 @@
 """Training over a channel, and what is left when a simulator fails on the way."""
 
 import json
+import shutil
 import sys
 
 import lightning as L
@@ -33,14 +34,20 @@ class Poison(L.Callback):
                 next(module.generator.network.parameters())[0] = torch.nan
 
 
-@pytest.mark.parametrize("channel", ["identity", "quantize", "threshold"])
+@pytest.mark.parametrize(
+    ("channel", "bridge"),
+    [
+        ("identity", "surrogate_input"),
+        *((c, "score_function") for c in ("identity", "quantize", "threshold")),
+    ],
+)
 def test_who_watches_a_diverged_generator_lets_the_run_go_on(
-    train, tmp_path, channel
+    train, tmp_path, channel, bridge
 ) -> None:
     watching = ("quality", "collapse_alarm", "sample_grid", "gradient_flow")
     result = train(
         f"channel={channel}",
-        "bridge=score_function",
+        f"bridge={bridge}",
         "on_nonfinite=skip",
         "+callbacks.poison._target_=test_over_channels.Poison",
         *(f"callbacks.{name}.every_n_iterations=1" for name in watching),
@@ -48,6 +55,16 @@ def test_who_watches_a_diverged_generator_lets_the_run_go_on(
     assert result.code == 0, result.err
     summary = json.loads((tmp_path / "outputs/short/summary.json").read_text())
     assert summary["skipped"] == 3
+
+
+def test_fakes_that_cannot_be_judged_end_the_run_with_one_message(train) -> None:
+    every = "callbacks.quality.every_n_iterations=1"
+    result = train(
+        "optimizer.generator.lr=1e38", every, "callbacks.collapse_alarm=null"
+    )
+    assert result.code == 1
+    assert "fakes hold NaN or infinity: the generator has diverged" in result.err
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize("way", ["dies", "nan"])
@@ -129,12 +146,17 @@ def test_a_program_that_samples_do_not_pass_may_be_gone(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_program_that_samples_pass_and_that_is_gone_is_named(
-    cli, simulated, tmp_path, command
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_program_that_fails_while_samples_are_drawn_is_named(
+    cli, simulated, tmp_path, command, gone
 ) -> None:
-    result = cli(command, *simulated(), *COMMANDS[command], "run_name=none")
+    trained = simulated()
+    if not gone:
+        (tmp_path / "program.py").symlink_to(shutil.which("false"))
+    result = cli(command, *trained, *COMMANDS[command], "run_name=none")
     assert result.code == 2
-    assert "command starts ./program.py" in result.err
+    told = "command starts ./program.py" if gone else "./program.py ended (exit code 1)"
+    assert f"{command}: channel: the simulator failed: {told}" in result.err
     assert len(result.err.strip().splitlines()) == 1
     assert not (tmp_path / "outputs/none").exists()
 

@@ -155,6 +155,16 @@ def test_samples_that_no_channel_may_clean_can_be_skipped(
     assert (trainer.global_step, module.skipped) == (4, 1)
 
 
+def test_reals_that_are_not_finite_are_told_from_a_diverged_generator(tmp_path) -> None:
+    channel = ThresholdChannel(0.0, on_reals=True, on_samples=True)
+    module = make_module(BRIDGES["finite_difference"](), channel=channel)
+    module.play = lambda batch, *optimizers: type(module).play(
+        module, batch._replace(reals=batch.reals * math.nan), *optimizers
+    )
+    with pytest.raises(NonFiniteError, match="the mean score of reals is nan"):
+        play(module, 1, tmp_path)
+
+
 def test_what_was_simulated_counts_in_a_skipped_iteration(tmp_path) -> None:
     same = InProcess(lambda samples: samples, 0, None)
     channel = SimulatorChannel(same, [4], False, False, False)
