@@ -56,16 +56,21 @@ class GracefulStop(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """If any process was asked to stop, all stop."""
+        self.asked(trainer, pl_module)
+
+    def asked(self, trainer: L.Trainer, pl_module: L.LightningModule) -> bool:
+        """Whether the run is to end, as some process was asked; all processes call it."""
         number = pl_module.processes.largest(self._flag, pl_module.device)
         if number and self.received is None:
             self.received = signal.Signals(number)
             trainer.should_stop = True
             name, iteration = self.received.name, trainer.global_step
             log.warning("%s: stopping after iteration %d", name, iteration)
+        return self.received is not None
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save the last state."""
-        self._save(trainer)
+        self.save(trainer)
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
@@ -73,7 +78,7 @@ class GracefulStop(L.Callback):
         """Save the last state, if it is whole and all processes are here to do it."""
         together = trainer.world_size == 1 or isinstance(exception, NonFiniteError)
         if pl_module.has_begun and pl_module.is_whole and together:
-            self._save(trainer)
+            self.save(trainer)
         self._give_back()
 
     def teardown(
@@ -82,7 +87,8 @@ class GracefulStop(L.Callback):
         """Give the signals back."""
         self._give_back()
 
-    def _save(self, trainer: L.Trainer) -> None:
+    def save(self, trainer: L.Trainer) -> None:
+        """Save the state; all processes call it."""
         kept_by = trainer.strategy.checkpoint_io
         if isinstance(kept_by, DurableCheckpointIO):
             trainer.save_checkpoint(self.checkpoint, storage_options=FINAL)

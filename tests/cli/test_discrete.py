@@ -1,9 +1,14 @@
 """Generators that emit distributions, from the command line."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import torch
+
+from gan_gradflow.callbacks import likelihood
 
 TOKENS = (
     "experiment=oracle_sequences",
@@ -111,6 +116,48 @@ def test_several_games_begin_from_one_pre_training(cli, tmp_path) -> None:
     result = cli("train", *going_on)
     assert result.code == 0, result.err
     assert "before the game" not in result.out  # the game goes on
+
+
+@pytest.fixture
+def signal_in_pre_training(monkeypatch):
+    """Sends SIGTERM before the 25th update, once."""
+    batches, sent = likelihood.Likelihood._batches, []
+
+    def interrupted(self, reals):
+        for number, batch in enumerate(batches(self, reals)):
+            if number == 24 and not sent:
+                sent.append(number)
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(likelihood.Likelihood, "_batches", interrupted)
+
+
+def test_pre_training_that_is_ended_goes_on_to_the_last_bit(
+    cli, tmp_path, signal_in_pre_training
+) -> None:
+    result = cli("train", *TOKENS)
+    assert result.code == 143
+    assert "after iteration 0; the state is saved in" in result.err
+    assert cli("train", f"resume={tmp_path}/outputs/short").code == 0
+    assert cli("train", *TOKENS, "run_name=whole").code == 0
+    resumed, whole = (
+        torch.load(tmp_path / f"outputs/{name}/checkpoints/last.ckpt")["state_dict"]
+        for name in ("short", "whole")
+    )
+    assert all(torch.equal(resumed[key], whole[key]) for key in whole)
+
+
+def test_pre_training_is_saved_and_told_as_it_goes(cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(likelihood, "_SAVE_EVERY", 20)
+    monkeypatch.setattr(likelihood, "_TELL_EVERY", 0.0)
+    monkeypatch.setattr(likelihood.Likelihood, "_measure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli("train", *TOKENS)
+    stored = torch.load(tmp_path / "outputs/short/checkpoints/last.ckpt")
+    assert stored["callbacks"]["Likelihood"]["pretrained_iterations"] == 60
+    log = (tmp_path / "outputs/short/train.log").read_text()
+    assert "pre-training: iteration 40 of 60" in log
 
 
 def test_tokens_without_a_lexicon_are_written_as_numbers(cli, tmp_path) -> None:
