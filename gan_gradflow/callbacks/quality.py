@@ -1,5 +1,6 @@
 """How good the averaged generator's samples are, every so many iterations."""
 
+import logging
 import time
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from gan_gradflow.callbacks.endurance import Endurance
 from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 from gan_gradflow.metrics.base import Reals, SampleQuality
+
+log = logging.getLogger(__name__)
 
 
 class QualityReport(L.Callback):
@@ -124,6 +127,10 @@ class QualityReport(L.Callback):
         for logger in trainer.loggers:  # once each, not at every interval from now on
             logger.log_metrics(named, step=trainer.global_step)
         if trainer.is_global_zero and self.latest:
+            told = (f"{n.replace('_', ' ')} {v:.4g}" for n, v in self.latest.items())
+            log.info(
+                "quality in iteration %d: %s", trainer.global_step, ", ".join(told)
+            )
             queries = pl_module.critic.queries
             spent = (trainer.global_step, queries, *self._spent)
             with self._writing():

@@ -1,10 +1,10 @@
 """How TensorBoard lays the figures out, and what its HPARAMS page compares."""
 
-import math
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard.summary import hparams
 
 from gan_gradflow.callbacks.quality import QualityReport
 
@@ -17,7 +17,10 @@ _LAYOUT = {
     "bridge": {
         "norm of the pull": ["Multiline", [r"pull/norm"]],
         "critic queries": ["Multiline", [r"critic/queries"]],
-        "iterations per second": ["Multiline", [r"speed/iterations_per_second"]],
+        "iterations per second, measuring included": [
+            "Multiline",
+            [r"speed/iterations_per_second"],
+        ],
     },
     "gradient flow": {
         "cosine with the reference": [
@@ -63,6 +66,12 @@ _LAYOUT = {
     },
 }
 
+MAIN_FIGURES = (
+    *("frechet_distance", "cell_kl", "reverse_kl", "rmse"),
+    *("oracle_nll", "self_bleu_gap"),
+)
+"""Those of our measures of quality: TensorBoard takes its columns from one of the runs."""
+
 
 class TensorBoardPages(L.Callback):
     """A custom-scalars layout, and the configuration beside the quality's main figure.
@@ -74,12 +83,16 @@ class TensorBoardPages(L.Callback):
         """Write both before the first figure, once a run."""
         if not trainer.is_global_zero or trainer.global_step > 0:
             return
-        primary = primary_of(trainer)
-        figures = {} if primary is None else {f"quality/{primary}": math.nan}
+        config = _flat(pl_module.hparams["config"])
+        primary = primary_of(trainer) or MAIN_FIGURES[0]
+        columns = {f"quality/{name}": 0.0 for name in (*MAIN_FIGURES, primary)}
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_custom_scalars(_LAYOUT)
-                logger.log_hyperparams(_flat(pl_module.hparams["config"]), figures)
+                logger.log_hyperparams(config)
+                # Lightning would log a first value of each column as well.
+                for summary in hparams(config, columns):
+                    logger.experiment._get_file_writer().add_summary(summary)
 
     def on_save_checkpoint(
         self,
@@ -111,5 +124,6 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif key == "_target_":
             flat[prefix.rstrip(".")] = value.rpartition(".")[2]
         elif not key.startswith("run_"):
-            flat[f"{prefix}{key}"] = str(value) if isinstance(value, list) else value
+            plain = isinstance(value, int | float) and not isinstance(value, bool)
+            flat[f"{prefix}{key}"] = value if plain else str(value)
     return flat

@@ -271,6 +271,9 @@ def build_trainer(
     """
     logger = _build_logger(config, first) if config["logger"] else False
     settings: dict[str, Any] = {}
+    every = config["trainer"].get("log_every_n_steps")
+    if every:  # a run that is shorter logs once
+        settings["log_every_n_steps"] = min(every, config["max_iterations"])
     try:
         make = instantiate(config["trainer"], _convert_="all")
         if SLURMEnvironment.detect():

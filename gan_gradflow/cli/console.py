@@ -21,6 +21,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", "The `srun` command is available")
     # Checkpoints are meant to hold the state after the iteration.
     warnings.filterwarnings("ignore", "Using ModelCheckpoint with manual optimization")
+    # So convolutions leave their gradients; they are summed all the same.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     # It is the run's own, when a run goes on.
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     for name in ("lightning", "lightning.pytorch", "lightning.fabric", "tensorboard"):

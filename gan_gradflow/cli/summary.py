@@ -17,7 +17,6 @@ def summarise(
     config: dict[str, Any],
     trainer: L.Trainer,
     module: AdversarialModule,
-    seconds: float,
 ) -> dict[str, Any]:
     """What a run did, how long it took, how good it is, and where it lies."""
     run_dir = Path(config["run_dir"])
@@ -30,7 +29,7 @@ def summarise(
     }
     return {
         "iterations": trainer.global_step,
-        "seconds": round(seconds, 2),
+        "seconds": round(module.seconds, 2),
         "queries": module.critic.queries,
         "skipped": module.skipped,
         "primary": quality.metric.primary if quality else None,

@@ -6,7 +6,6 @@ Hydra in, `train(config)` in the middle, a summary out.
 import json
 import logging
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -170,7 +169,6 @@ def train(
     if rank == 0:
         save_config(config, going_on, module)
     launching.repeat_command("train")
-    started = time.monotonic()
     launching.end_with_the_first()
     launching.explain_before_the_end()
     with kept_log(run_dir / "train.log", rank):
@@ -182,7 +180,7 @@ def train(
         if doubts:
             log.warning(doubts)
         failure = _fit(trainer, module, datamodule, going_on)
-    summary = summarise(config, trainer, module, time.monotonic() - started)
+    summary = summarise(config, trainer, module)
     summary = {"finished": failure is None, **summary}
     if rank == 0:
         _write(run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")

@@ -7,6 +7,7 @@ and what a run needs to go on is in its checkpoints.
 
 import logging
 import os
+import time
 from typing import Any, Literal
 
 import torch
@@ -77,6 +78,8 @@ class AdversarialModule(Round):
         self.skipped = 0
         self.is_whole = True
         self.has_begun = False
+        self._earlier_seconds = 0.0  # before the run went on
+        self._started = time.monotonic()
         self.scalars = dict.fromkeys(
             ("loss/generator", "loss/discriminator"), torch.tensor(torch.nan)
         )
@@ -99,6 +102,15 @@ class AdversarialModule(Round):
         self.discriminator.penalty.processes = self.processes
         self.query_plan.processes = self.processes
         self.bridge.share_with(self.processes)
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, with what measures and with what it went on from."""
+        return self._earlier_seconds + time.monotonic() - self._started
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """One iteration, or none of it."""
@@ -233,6 +245,7 @@ class AdversarialModule(Round):
         checkpoint["gan_gradflow"] = {
             "format": FORMAT,
             "queries": self.critic.queries,
+            "seconds": self.seconds,
             "skipped": self.skipped,
             "chunk_size": self.critic.chunk_size,
             "random": random_states(),
@@ -244,6 +257,7 @@ class AdversarialModule(Round):
         kept = checkpoint["gan_gradflow"]
         self.critic.queries = kept["queries"]
         self.skipped = kept["skipped"]
+        self._earlier_seconds = kept.get("seconds", 0.0)  # older ones lack it
         if self._chunk_size_open and "chunk_size" in kept:
             self.critic.chunk_size, self._chunk_size_open = kept["chunk_size"], False
         if self.global_rank < len(kept["random"]):

@@ -7,6 +7,7 @@ best quality so far. Each holds, beside what Lightning keeps,
         format         the version of what a checkpoint holds
         config_digest  what `digest_of` makes of the run's configuration
         queries        the critic's, so far
+        seconds        that the run has taken
         skipped        iterations that were skipped because something was not finite
         chunk_size     the samples that the critic scores at once, or None for all
         random         the state of every random generator, for each rank

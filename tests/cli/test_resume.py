@@ -109,6 +109,14 @@ def test_the_record_of_a_run_that_was_killed_is_that_of_one_in_one_go(
     assert not list(Path("outputs").glob("2*"))  # no folder beside that of the run
 
 
+def test_the_time_of_a_run_is_that_of_all_its_parts(train, cli, tmp_path) -> None:
+    summary = tmp_path / "outputs/short/summary.json"
+    assert train().code == 0
+    before = json.loads(summary.read_text())["seconds"]
+    assert cli("train", f"resume={summary.parent}", "max_iterations=5").code == 0
+    assert json.loads(summary.read_text())["seconds"] > before
+
+
 def test_a_change_that_the_state_does_not_fit_leaves_the_run_as_it_was(
     train, tmp_path
 ) -> None:

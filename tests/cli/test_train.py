@@ -10,9 +10,12 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_gradflow.callbacks.quality_record import QualityRecord
+from gan_gradflow.callbacks.tensorboard_pages import MAIN_FIGURES
 from gan_gradflow.cli import CONFIG_DIR
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +95,22 @@ def test_tensorboard_shows_the_gradient_crossing_the_bridge(train, tmp_path) -> 
     assert set(events.Tags()["images"]) == {"reals", "fakes/raw", "fakes/averaged"}
     assert "custom_scalars__config__" in events.Tags()["tensors"]
     assert "_hparams_/experiment" in events.summary_metadata
+    assert [e.step for e in events.Scalars("quality/cell_kl")] == [2, 4]
+
+
+def test_a_run_that_is_shorter_than_the_interval_logs_once(train, tmp_path) -> None:
+    result = train("trainer.log_every_n_steps=25")
+    assert (result.code, result.err) == (0, "")
+    events = EventAccumulator(str(tmp_path / "outputs/short/tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss/generator")] == [4]
+
+
+def test_every_run_has_a_column_for_the_main_figure_of_any_other() -> None:
+    """TensorBoard takes the columns from whichever run it reads first."""
+    targets = [OmegaConf.load(p)._target_ for p in CONFIG_DIR.glob("metrics/*.yaml")]
+    figures = {get_class(target).primary for target in targets} - {None}
+    assert figures <= set(MAIN_FIGURES)
+    assert len(figures) > 4
 
 
 def test_without_a_logger_the_summary_is_there_all_the_same(train, tmp_path) -> None:
