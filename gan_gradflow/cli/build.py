@@ -24,7 +24,6 @@ from gan_gradflow.callbacks.likelihood import Likelihood
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.channels.base import Channel, ChannelError
 from gan_gradflow.channels.simulator import SimulatorChannel
-from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.bridges import names_of
 from gan_gradflow.cli.errors import ConfigError
 from gan_gradflow.cli.launching import synchronises_batch_norm
@@ -35,6 +34,7 @@ from gan_gradflow.cli.networks import (
     check_generator,
     try_out,
 )
+from gan_gradflow.cli.options import content_of, options_of
 from gan_gradflow.metrics.base import SampleQuality
 from gan_gradflow.modules.adversarial import AdversarialModule
 from gan_gradflow.modules.compatibility import DeadEndError
@@ -305,11 +305,11 @@ def _chosen(config: dict[str, Any], said: str) -> str:
     for group in ("generator", "discriminator", "bridge", "channel"):
         target = config[group]["_target_"]
         words = f"{group}|{target.rpartition('.')[2]}"
-        file = CONFIG_DIR / group / f"{options.get(group)}.yaml"
-        if re.search(rf"\b({words})\b", said) and file.is_file():
-            known: Any = OmegaConf.load(file)
-            if known["_target_"] == target:
-                typed.append(f"{group}={file.stem}")
+        file = options_of(group).get(str(options.get(group)))
+        if file is None or not re.search(rf"\b({words})\b", said):
+            continue
+        if content_of(file).get("_target_") == target:
+            typed.append(f"{group}={file.stem}")
     return f" ({', '.join(typed)})" if typed else ""
 
 

@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli.messages import nearest, plainly
+from gan_gradflow.cli.options import content_of, options_of
 
 
 def why_unresolved(cfg: DictConfig, error: OmegaConfBaseException) -> str:
@@ -58,17 +57,12 @@ def _choices() -> Mapping[str, Any]:
 
 
 def _options_with(group: str, key: str) -> list[str]:
-    """The options of a group whose files hold a key, packaged ones and the user's."""
-    folders = [CONFIG_DIR]
-    if HydraConfig.initialized():
-        sources = HydraConfig.get().runtime.config_sources
-        folders += [Path(s.path) for s in sources if s.provider == "command-line"]
-    files = [path for folder in folders for path in folder.glob(f"{group}/*.yaml")]
-    return sorted({path.stem for path in files if _holds(path, key)})
+    """The options of a group whose files hold a key."""
+    options = options_of(group).items()
+    return [option for option, file in options if _holds(content_of(file), key)]
 
 
-def _holds(path: Path, key: str) -> bool:
-    node: Any = OmegaConf.to_container(OmegaConf.load(path))
+def _holds(node: Any, key: str) -> bool:
     for part in key.split("."):
         if not isinstance(node, dict) or part not in node:
             return False

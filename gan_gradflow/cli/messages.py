@@ -4,7 +4,6 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -17,6 +16,8 @@ from hydra.errors import (
 from omegaconf import OmegaConf
 
 from gan_gradflow.cli import CONFIG_DIR
+from gan_gradflow.cli.options import content_of, options_of, own_folder
+from gan_gradflow.overrides import last_value, quoted, read
 
 
 def other_kind(found: type, wanted: type) -> str:
@@ -72,7 +73,8 @@ def explained(error: BaseException, command: str, arguments: list[str]) -> str:
     option = re.search(r"Could not find '([^']+)/([^/']+)'", text)
     if option:
         group, name = option.groups()
-        return f"{group} has no option {name!r}; {nearest(name, _options(group))}"
+        hint = nearest(name, options_of(group, arguments))
+        return f"{group} has no option {name!r}; {hint}"
     return plainly(error)
 
 
@@ -103,33 +105,31 @@ def _unreadable(argument: str) -> str:
 def _wrong_options(arguments: list[str]) -> list[str]:
     """What to say of each argument that gives a group something but an option's name."""
     told = []
-    for argument in arguments:
-        key, joined, value = argument.partition("=")
-        options = _options(key.split("@")[0]) if joined else []
-        if options and value not in options:
-            valid = ", ".join(options)
+    for given in read(arguments):
+        options = options_of(given.key_or_group, arguments)
+        if options and not given.is_delete() and given.value() not in list(options):
+            key, value = given.get_key_element(), given.get_value_string()
             said = f"{key} takes the name of an option, and {value} is none"
-            told.append(f"{said}; valid are {valid}")
+            told.append(f"{said}; valid are {', '.join(options)}")
     return told
 
 
 def _about_a_group(key: str, text: str, arguments: list[str]) -> str | None:
     """What to say of a group that is there, but not for these choices; None of others."""
-    if not (CONFIG_DIR / key).is_dir():
+    if not options_of(key, arguments):
         return None
-    values = [a.partition("=")[2] for a in arguments if a.partition("=")[0] == key]
     placed = re.search(r"Did you mean to override (?:one of )?(.+)\?", text)
     if placed:
-        option = values[-1] if values else "OPTION"
+        option = last_value(arguments, key) or "OPTION"
         ways = [f"{place}={option}" for place in placed[1].split(", ")]
         return f"{key} is there for each player; give {' or '.join(ways)}, or both"
     group, _, part = key.rpartition("/")
     if not group:
         return None
     able = [
-        f"{group}={path.stem}"
-        for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
-        if any(part in entry for entry in _plain(path).get("defaults", []))
+        f"{group}={option}"
+        for option, file in options_of(group, arguments).items()
+        if any(part in entry for entry in content_of(file).get("defaults") or [])
     ]
     if not able:
         return None
@@ -139,8 +139,15 @@ def _about_a_group(key: str, text: str, arguments: list[str]) -> str | None:
 def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
     """The nearest key of the configuration as it is without the unknown one."""
     name = key.lstrip("+~").split("@")[0]
-    groups = [a for a in arguments if "=" in a and _is_group(a)]
+    groups = [
+        str(given.input_line)
+        for given in read(arguments)
+        if given.value() in list(options_of(given.key_or_group, arguments))
+    ]
     initialised = GlobalHydra.instance().is_initialized()  # inside an app
+    own = None if initialised else own_folder(arguments)
+    if own:
+        groups.append(f"hydra.searchpath=[{quoted(f'file://{own}')}]")
     with (
         contextlib.nullcontext()
         if initialised
@@ -161,19 +168,6 @@ def _nearest_in_config(key: str, command: str, arguments: list[str]) -> str:
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     return f"valid keys are {', '.join(beside or cfg)}"
-
-
-def _plain(path: Path) -> Any:
-    return OmegaConf.to_container(OmegaConf.load(path))
-
-
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
-
-
-def _is_group(argument: str) -> bool:
-    key, _, option = argument.partition("=")
-    return (Path(CONFIG_DIR) / key.split("@")[0] / f"{option}.yaml").is_file()
 
 
 def _dotted(node: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -297,6 +297,58 @@ def test_options_are_named_as_they_were_typed(cli) -> None:
     assert "(discriminator=packed_dcgan, bridge=spsa)" in result.err
 
 
+@pytest.fixture
+def mine(tmp_path):
+    """A folder of the user's own options, a broken one among them."""
+    for option, text in {
+        "discriminator/seq": (
+            ROOT / "configs/discriminator/packed_dcgan.yaml"
+        ).read_text(),
+        "bridge/withdraws": "defaults: [draws: independent, _self_]\nnum_draws: 4\n",
+        "bridge/broken": "a: [",
+        "generator/broken": "a: [",
+        "generator/classy": "num_classes: 3\n",
+    }.items():
+        file = tmp_path / "mine" / f"{option}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return ("--config-dir", "mine")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (
+            ["bridge=withdrws"],
+            "bridge has no option 'withdrws'; did you mean withdraws?",
+        ),
+        (["bridge=withdraws", "bridge.num_drws=2"], "did you mean bridge.num_draws?"),
+        (["bridge/draws=independent"], "bridge=score_function or bridge=withdraws"),
+        (
+            ["experiment=ring", "discriminator=conditional_mlp"],
+            "choose generator=classy or generator=conditional_dcgan or",
+        ),
+        (["discriminator=seq", "bridge=spsa"], "(discriminator=seq, bridge=spsa)"),
+    ],
+)
+def test_the_users_own_options_are_told_as_well(cli, mine, overrides, told) -> None:
+    result = cli("train", *mine, *overrides)
+    assert result.code == 2
+    assert told in result.err
+    assert "Traceback" not in result.err
+
+
+def test_only_what_is_no_option_is_told_to_be_none(cli, mine) -> None:
+    result = cli(
+        "train", *mine, "discriminator=seq", "objective='hinge'", "bridge=null"
+    )
+    assert result.code == 2
+    assert "bridge takes the name of an option, and null is none" in result.err
+    assert "withdraws" in result.err
+    assert "discriminator" not in result.err
+    assert "objective" not in result.err
+
+
 def test_data_are_not_unpacked_for_what_cannot_run(cli, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GAN_GRADFLOW_DATA", str(tmp_path / "data"))
     assert cli("train", "bridge=finite_difference", "bridge.step=-1").code == 2
