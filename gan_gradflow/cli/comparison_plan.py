@@ -208,9 +208,11 @@ def _composed(label: str, overrides: list[str]) -> DictConfig:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return compose("train", overrides)
+        cfg = compose("train", overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{label}: {explained(error, 'train', overrides)}") from error
+    cfg.run_overrides = overrides  # not those of the comparison
+    return cfg
 
 
 def _resolved(label: str, cfg: DictConfig, seed: int, run_dir: str) -> dict[str, Any]:

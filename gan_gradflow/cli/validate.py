@@ -5,27 +5,21 @@ annotated with; a node without may hold what the packaged configuration holds.
 """
 
 import inspect
-import logging
 import re
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any
 
 from beartype.door import is_bearable
 from beartype.roar import BeartypeException
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from gan_gradflow.cli.errors import ConfigError
 from gan_gradflow.cli.interpolations import why_unresolved
-from gan_gradflow.cli.messages import nearest, other_kind, plainly
-
-logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it logs it raises
-
-_HYDRA_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-_MODULE_CLASS = ("torch.nn.modules.module", "Module")
-_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+from gan_gradflow.cli.leftovers import without_leftovers
+from gan_gradflow.cli.messages import nearest, other_kind
+from gan_gradflow.cli.signatures import HYDRA_KEYS, find, signature
 
 
 def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +36,9 @@ def validate(cfg: DictConfig, top_level: Mapping[str, Any]) -> dict[str, Any]:
             value and the way out.
     """
     try:
-        plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        plain: Any = OmegaConf.to_container(
+            without_leftovers(cfg), resolve=True, throw_on_missing=True
+        )
     except MissingMandatoryValue as error:
         raise ConfigError(
             f"{error.full_key} is missing; add {error.full_key}=VALUE"
@@ -103,80 +99,21 @@ def _check_targets(path: str, node: Any) -> None:
 
 
 def _check_signature(path: str, node: dict[str, Any]) -> None:
-    target = _find(path, node["_target_"])
-    hints, needed, takes_all = _signature(target)
+    target = find(path, node["_target_"])
+    hints, needed, takes_all = signature(target)
     for key, value in node.items():
-        if key in _HYDRA_KEYS:
+        if key in HYDRA_KEYS:
             continue
         if key not in hints and not takes_all:
-            raise ConfigError(  # a typing mistake, or an experiment's, for another class
+            raise ConfigError(
                 f"there is no key {path}.{key}: {target.__name__} does not take it; "
-                f"{nearest(key, hints)}; '~{path}.{key}' leaves it out"
+                f"{nearest(key, hints)}; if a YAML sets it, add '~{path}.{key}' to the "
+                "command to leave it out"
             )
         node[key] = _typed(f"{path}.{key}", value, hints.get(key, object))
     for name in [] if node.get("_partial_") else needed:
         if name not in node:
             raise ConfigError(f"{path}.{name} is missing; add {path}.{name}=VALUE")
-
-
-def _find(path: str, target: str) -> Any:
-    try:
-        found = get_object(target)
-    except Exception as error:
-        raise ConfigError(
-            f"{path}._target_: cannot find {target}: {plainly(error)}; modules are looked "
-            "for in the current folder and among those that are installed"
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"{path}._target_: {target} is not a class or a function")
-    return found
-
-
-class _Signature(NamedTuple):
-    """What may be given by name: with what types, what has to be, and whether all may."""
-
-    hints: dict[str, Any]
-    needed: list[str]
-    takes_all: bool
-
-
-def _signature(target: Any) -> _Signature:
-    """Of a class that takes `**kwargs` also what the ones that it inherits from take."""
-    makers = [target]
-    if inspect.isclass(target):
-        makers += [vars(c)["__init__"] for c in target.__mro__ if "__init__" in vars(c)]
-        del makers[1]  # the class's own, again
-    found = _Signature({}, [], True)
-    for maker in makers:
-        parameters = inspect.signature(maker).parameters.values()
-        own = {p.name: p for p in parameters if p.kind in _BY_NAME and p.name != "self"}
-        known = _hints(maker)
-        hints = {name: known.get(name, object) for name in own}
-        needed = found.needed
-        if maker is target:
-            needed = [name for name, p in own.items() if p.default is p.empty]
-        takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        found = _Signature(hints | found.hints, needed, takes_all)
-        if not takes_all:
-            break
-    if _first_constructor(target) == _MODULE_CLASS:
-        found = found._replace(takes_all=False)  # it has `**kwargs`, and takes none
-    return found
-
-
-def _first_constructor(target: Any) -> tuple[str, str] | None:
-    """The class whose constructor is called; torch replaces the function on its own."""
-    for cls in target.__mro__ if inspect.isclass(target) else ():
-        if "__init__" in vars(cls):
-            return cls.__module__, cls.__qualname__
-    return None
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    try:
-        return get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    except (NameError, TypeError):  # annotations that only a type checker can read
-        return {}
 
 
 def _typed(path: str, value: Any, hint: Any) -> Any:
@@ -213,7 +150,7 @@ def _way_out(path: str, value: Any, hint: Any) -> str:
 
 def _check_kind(path: str, node: dict[str, Any], hint: Any) -> None:
     """A part is of the class that the one around it asks for."""
-    target = _find(path, node["_target_"])
+    target = find(path, node["_target_"])
     plain = inspect.isclass(hint) and not getattr(hint, "_is_protocol", False)
     if plain and inspect.isclass(target) and not node.get("_partial_"):
         try:

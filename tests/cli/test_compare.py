@@ -63,7 +63,7 @@ def leave_finished(arguments) -> None:
     (place,) = [a for a in arguments if a.startswith("hydra.run.dir=")]
     folder = Path(place.partition("=")[2].strip("'"))
     cfg = composed("train", overrides)
-    cfg.run_dir = str(folder)
+    cfg.run_dir, cfg.run_overrides = str(folder), overrides
     config = command.validate(cfg, command.OF_TRAIN)
     config = {key: node for key, node in config.items() if key in RUN}
     folder.mkdir(parents=True)
@@ -106,6 +106,14 @@ def names(recorded) -> list[str]:
 
 def summaries(tmp_path) -> list:
     return sorted((tmp_path / "outputs/compare/runs").glob("*/*/summary.json"))
+
+
+def test_a_variant_may_choose_another_option_than_the_experiment(
+    compare, recorded
+) -> None:
+    result = compare("bridges=[]", "seeds=[1]", '+variants.r0=["penalty=none"]')
+    assert result.code == 0, result.err
+    assert names(recorded) == ["r0, seed 1"]
 
 
 def test_every_bridge_is_trained_with_every_seed_and_budget(compare, recorded) -> None:

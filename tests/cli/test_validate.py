@@ -30,7 +30,9 @@ def test_a_list_of_the_wrong_kind_is_named(betas) -> None:
 
 
 def test_what_a_class_does_not_take_is_named_with_the_way_out() -> None:
-    with pytest.raises(ConfigError, match=r"no key adam\.gamma.*'~adam\.gamma'"):
+    with pytest.raises(
+        ConfigError, match=r"no key adam\.gamma.*add '~adam\.gamma' to the command"
+    ):
         adam(gamma=1.0)
 
 
