@@ -19,7 +19,8 @@ class QualityReport(L.Callback):
 
     The fakes come from the averaged generator in evaluation mode, at latents that the
     seed fixes: the same for each evaluation. Every measurement is also a line of `file`
-    (see `quality_record`), with the queries and seconds that training took so far.
+    (see `quality_record`), with the queries and seconds that training took so far; they
+    are all of it where nothing is measured.
 
     Args:
         metric: what is measured.
@@ -131,6 +132,7 @@ class QualityReport(L.Callback):
             log.info(
                 "quality in iteration %d: %s", trainer.global_step, ", ".join(told)
             )
+        if trainer.is_global_zero:
             queries = pl_module.critic.queries
             spent = (trainer.global_step, queries, *self._spent)
             with self._writing():

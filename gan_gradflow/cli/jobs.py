@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_AGAIN_AFTER = 0.1  # seconds
 _TELL_AFTER = 30.0
+_LOGGED = re.compile(r"\d\d:\d\d:\d\d\s+(.+)")
 
 
 class Job(NamedTuple):
@@ -59,7 +61,8 @@ class JobRunner:
                 if time.monotonic() - told > _TELL_AFTER:
                     told = time.monotonic()
                     for job, _ in self._running.values():
-                        log.info("%s: %s", job.name, last_line(job.output))
+                        if said := last_logged(job.output):
+                            log.info("%s: %s", job.name, said)
                 time.sleep(_LOOK_AGAIN_AFTER)
 
     def _has_room(self) -> bool:
@@ -107,5 +110,15 @@ class JobRunner:
 
 def last_line(path: Path) -> str:
     """The last line of a file that says something."""
+    return next((line for line in _lines_back(path) if line), "")
+
+
+def last_logged(path: Path) -> str:
+    """The last line that begins with a time, as those of a log do, without the time."""
+    found = (_LOGGED.fullmatch(line) for line in _lines_back(path))
+    return next((line[1] for line in found if line), "")
+
+
+def _lines_back(path: Path) -> Iterator[str]:
     lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return (line.strip() for line in reversed(lines))

@@ -68,9 +68,9 @@ class Comparison:
         return mean_of([value for value in values if value is not None])
 
     def spent(self, label: str, what: str) -> Mean | None:
-        """Iterations, queries, seconds or CPU seconds of a label's runs, when measured."""
-        points = [run.points[-1] for run in self.of(label) if run.points]
-        return mean_of([float(getattr(point, what)) for point in points])
+        """Iterations, queries, seconds or CPU seconds of a label's runs, where known."""
+        amounts = [_spent(run)[what] for run in self.of(label)]
+        return mean_of([float(amount) for amount in amounts if amount is not None])
 
     def fidelity(self, label: str) -> dict[str, Mean]:
         """What was measured of the gradient's fidelity, in the second half of the runs."""
@@ -105,6 +105,17 @@ def mean_of(values: list[float]) -> Mean | None:
         return Mean(values[0], None)
     error = statistics.stdev(values) / len(values) ** 0.5
     return Mean(statistics.mean(values), error)
+
+
+def _spent(run: Run) -> dict[str, Any]:
+    """What a run took; without a record of it, the summary counts, but has no clock."""
+    if run.points:
+        return run.points[-1]._asdict()
+    counted = {
+        "iteration": run.summary["iterations"],
+        "queries": run.summary["queries"],
+    }
+    return {**counted, "seconds": None, "cpu_seconds": None}
 
 
 def _average(points: list[QualityPoint]) -> QualityPoint:

@@ -1,11 +1,13 @@
 """Jobs run some at a time, and a signal to their runner ends them in order."""
 
+import logging
 import os
 import signal
 import sys
 
 import pytest
 
+from gan_gradflow.cli import jobs as running
 from gan_gradflow.cli.jobs import Job, JobRunner, last_line
 
 WAIT_FOR_SIGTERM = """
@@ -60,3 +62,14 @@ time.sleep(60)
     assert runner.received == signal.SIGTERM
     assert ended == {"running": 7, "waker": -signal.SIGTERM}
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_progress_is_what_a_run_logged_last_and_no_frame_of_a_table(
+    tmp_path, caplog, monkeypatch
+) -> None:
+    monkeypatch.setattr(running, "_TELL_AFTER", 0.3)
+    code = "print('17:17:18  iteration 5 of 60', flush=True); print('└──┘', flush=True)"
+    jobs = [python("a", f"import time; {code}; time.sleep(2)", tmp_path)]
+    with caplog.at_level(logging.INFO):
+        JobRunner(1).run(jobs, lambda job, code: None)
+    assert set(caplog.messages) == {"started a", "a: iteration 5 of 60"}

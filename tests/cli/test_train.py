@@ -12,6 +12,7 @@ import pytest
 import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from short_run import SHORT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_gradflow.callbacks.quality_record import QualityRecord
@@ -66,6 +67,15 @@ def test_the_quality_is_kept_beside_iterations_queries_and_seconds(
     assert 0 < points[0].seconds < points[1].seconds
     summary = json.loads((folder / "summary.json").read_text())
     assert points[1].figures == summary["quality"]
+
+
+def test_what_a_run_takes_is_kept_where_nothing_is_measured(cli, tmp_path) -> None:
+    short = [o for o in SHORT if not o.startswith("metrics.")]
+    result = cli("train", "experiment=ring", "metrics=none", *short)
+    assert result.code == 0, result.err
+    points = QualityRecord(tmp_path / "outputs/short/quality.jsonl").read()
+    assert [(p.iteration, p.figures) for p in points] == [(2, {}), (4, {})]
+    assert points[1].cpu_seconds > points[0].cpu_seconds > 0
 
 
 def test_the_quality_is_measured_when_the_budget_is_spent(train, tmp_path) -> None:

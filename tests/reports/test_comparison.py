@@ -48,6 +48,15 @@ def test_the_cost_is_that_of_the_last_measurement(runs) -> None:
     assert comparison.spent("spsa", "seconds").value == 3.0
 
 
+def test_the_summary_counts_where_no_measurement_does(tmp_path) -> None:
+    folder = leave_run(tmp_path / "a")
+    (folder / "quality.jsonl").unlink()
+    comparison = Comparison([read_run(folder)])
+    assert comparison.spent("exact", "iteration").value == 4
+    assert comparison.spent("exact", "queries").value == 40
+    assert comparison.spent("exact", "seconds") is None
+
+
 def test_fidelity_is_read_where_it_was_measured(tmp_path) -> None:
     leave_run(tmp_path / "a")
     with SummaryWriter(tmp_path / "a" / "tensorboard") as writer:
