@@ -3,10 +3,12 @@
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from gan_gradflow.audit.fidelity import Curve, cosine_in_theory
 from gan_gradflow.audit.players import PLAYERS, owner
@@ -22,13 +24,7 @@ def fidelity_plot(curves: Sequence[Curve]) -> Canvas:
     axes = canvas.subplots(2, 2)
     drawn = [curve for curve in curves if curve.points]
     for number, curve in enumerate(drawn):
-        style = {
-            "color": colormaps["tab10"](number % 10),
-            "marker": _MARKS[number % len(_MARKS)],
-            "markersize": 9 - 0.5 * number,
-            "fillstyle": "none",
-            "label": curve.bridge,
-        }
+        style = {**_look(number), "label": curve.bridge}
         _draw_curve(list(axes.flat), curve, style)
     titles = (
         "cosine of the pull on a sample with the true one",
@@ -61,7 +57,18 @@ def fidelity_plot(curves: Sequence[Curve]) -> Canvas:
     return canvas
 
 
-def _draw_curve(axes: Sequence[Axes], curve: Curve, style: dict) -> None:
+def _look(number: int) -> dict[str, Any]:
+    """Dark and hollow for the first ten curves, light and filled for the next ten."""
+    again = number // 10 % 2
+    return {
+        "color": colormaps["tab20"](2 * (number % 10) + again),
+        "marker": _MARKS[number % len(_MARKS)],
+        "markersize": max(9 - 0.5 * number, 5),
+        "fillstyle": "full" if again else "none",
+    }
+
+
+def _draw_curve(axes: Sequence[Axes], curve: Curve, style: dict[str, Any]) -> None:
     queries = [point.measured.queries_per_sample for point in curve.points]
     pulls = [point.measured.pull for point in curve.points]
     ends = [p.measured.parameters for p in curve.points if p.measured.parameters]
@@ -98,6 +105,7 @@ def direction_plot(table: Table) -> Canvas:
         axis.set_title(f"{row[0]}: change of its loss along its update", fontsize=10)
         axis.axvline(0, color="grey", linewidth=1)
         axis.invert_yaxis()
+        axis.xaxis.set_major_locator(MaxNLocator(5))
     return canvas
 
 
@@ -121,11 +129,22 @@ def health_plot(table: Table) -> Canvas:
             for height, (size, colour) in enumerate(zip(sizes, colours, strict=True)):
                 axis.plot(size, height, "o", color=colour, fillstyle=style)
         axis.set_xscale("log")
+        _widen(axis)
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_title(title, fontsize=9)
         axis.grid(alpha=0.25)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].invert_yaxis()
     return canvas
+
+
+def _widen(axis: Axes) -> None:
+    """Let a logarithmic axis hold two powers of ten, which are all that has a label."""
+    low, high = axis.get_xlim()
+    if math.floor(math.log10(high)) <= math.ceil(math.log10(low)):
+        low = min(low, 10 ** math.floor(math.log10(low)))
+        high = max(high, 10 ** math.ceil(math.log10(high)))
+    axis.set_xlim(low, high)
 
 
 def _size(cell: Cell) -> float:

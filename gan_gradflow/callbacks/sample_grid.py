@@ -11,6 +11,10 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from gan_gradflow.callbacks.endurance import Endurance
+from gan_gradflow.callbacks.point_picture import point_picture
+from gan_gradflow.channels.base import Channel
+from gan_gradflow.channels.simulator import SimulatorChannel
+from gan_gradflow.datamodules.simulated import SimulatedDataModule
 
 
 class SampleGrid(L.Callback):
@@ -18,7 +22,8 @@ class SampleGrid(L.Callback):
 
     The latents are fixed by the seed; the reals are shown once. A conditional generator
     makes a column of each class. Of more than three channels, each is drawn in grey, side
-    by side. Samples that are not images are drawn as points in the plane.
+    by side. Samples that are not images are drawn among the reals, as points in the plane
+    or as a histogram; a simulator's inputs beside the true ones.
 
     Args:
         every_n_iterations: how often grids are made.
@@ -45,9 +50,9 @@ class SampleGrid(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the reals, once a run."""
         reals = trainer.datamodule.held_out_floats(slice(self.num_samples))
-        self._reach = float(reals.abs().max())
+        self._beside = _beside(reals, trainer.datamodule, pl_module.generator.channel)
         if trainer.is_global_zero and not (self.folder / "reals.png").exists():
-            self._show(trainer, "reals", picture(reals, self._reach), "reals.png")
+            self._show(trainer, "reals", picture(reals, name="reals"), "reals.png")
 
     def on_train_batch_end(self, trainer, pl_module, *_) -> None:  # type: ignore[no-untyped-def]
         """Show the fakes, if it is time to."""
@@ -67,7 +72,7 @@ class SampleGrid(L.Callback):
         labels = generator.classes_in_turn(self.num_samples)
         for name, averaged in (("raw", False), ("averaged", True)):
             fakes = generator.sample(latents, averaged=averaged, labels=labels)
-            grid = picture(fakes, self._reach, generator.num_classes)
+            grid = picture(fakes, self._beside, generator.num_classes)
             file = f"iteration_{trainer.global_step:07d}_{name}.png"
             path = self._show(trainer, f"fakes/{name}", grid, file)
         return path
@@ -82,15 +87,30 @@ class SampleGrid(L.Callback):
         return self.folder / file
 
 
+def _beside(
+    reals: Tensor, data: L.LightningDataModule, channel: Channel
+) -> Tensor | None:
+    """What fakes are to become: reals, or what a simulator made them from, if known."""
+    if not isinstance(channel, SimulatorChannel) or channel.on_samples:
+        return reals
+    if isinstance(data, SimulatedDataModule):
+        return torch.tensor([data.parameters])
+    return None
+
+
 def picture(
-    samples: Float[Tensor, "n *event"], reach: float = 1.0, columns: int | None = None
+    samples: Float[Tensor, "n *event"],
+    reals: Tensor | None = None,
+    columns: int | None = None,
+    name: str = "fakes",
 ) -> Float[Tensor, "3 height width"]:
-    """A picture of samples in [0, 1]: images side by side, or points in the plane.
+    """A picture of samples in [0, 1]: images side by side, or points (`point_picture`).
 
     Args:
-        samples: images in [-1, 1], or vectors of which the first two elements are drawn.
-        reach: the largest coordinate that the picture of points has to hold.
+        samples: images in [-1, 1], or vectors.
+        reals: what vectors are drawn among, `[m, *event]`.
         columns: images in a row; None for as many as there are rows.
+        name: what vectors are called.
     """
     samples = samples.detach().float().cpu()
     if samples.ndim == 4:
@@ -99,7 +119,8 @@ def picture(
         return make_grid(
             samples, nrow=columns, normalize=True, value_range=(-1, 1), pad_value=0.5
         )
-    return _scatter(samples.flatten(1), 1.2 * reach)
+    beside = None if reals is None else reals.float().cpu().flatten(1)
+    return point_picture(samples.flatten(1), beside, name)
 
 
 def in_colours(
@@ -116,17 +137,3 @@ def in_colours(
     if channels > 3:
         return torch.cat(images.split(1, dim=1), dim=3)
     return images
-
-
-def _scatter(
-    points: Float[Tensor, "n dim"], reach: float, size: int = 320
-) -> Float[Tensor, "3 height width"]:
-    """Dots at the first two coordinates; those beyond the edge lie on it."""
-    if points.shape[1] == 1:
-        points = points.expand(-1, 2)
-    place = ((points[:, :2] / reach + 1) / 2 * (size - 3)).long().clamp(0, size - 3)
-    dots = torch.ones(size, size)
-    for dx in range(3):
-        for dy in range(3):
-            dots[size - 3 - place[:, 1] + dy, place[:, 0] + dx] = 0
-    return dots.expand(3, -1, -1).clone()

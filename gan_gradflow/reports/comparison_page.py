@@ -10,15 +10,16 @@ from gan_gradflow.reports.comparison import Comparison, Mean
 from gan_gradflow.reports.comparison_pictures import draw_curves, draw_samples
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem;
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 110rem;
   margin: 2rem auto; padding: 0 1.5rem; }
+p, pre, img { max-width: min(100%, 72rem); }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .9rem; border-bottom: 1px solid #ddd; text-align: right; }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 th { border-bottom: 2px solid #888; } tr.floor td { color: #777; }
 td { white-space: nowrap; }
-.wide { overflow-x: auto; } img { max-width: 100%; }
+.wide { overflow-x: auto; }
 pre { background: #f5f5f5; padding: .8rem 1rem; white-space: pre-wrap; }
 """
 

@@ -1,5 +1,6 @@
 """A comparison as curves, and as samples side by side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -23,19 +24,19 @@ def draw_curves(path: Path, comparison: Comparison, figure: str) -> Path:
     Bands are a standard error over the seeds to each side, dots single runs.
     """
     drawing = Figure((12, 4), layout="constrained")
-    panels = drawing.subplots(1, len(_AXES), sharey=True)
+    panels = list(drawing.subplots(1, len(_AXES), sharey=True))
     for axes, (unit, words) in zip(panels, _AXES.items(), strict=True):
         for place, label in enumerate(comparison.labels):
             _draw_label(axes, comparison, label, figure, unit, f"C{place}")
-        floor = comparison.floor(figure)
-        if floor is not None:
-            axes.axhline(floor, color="0.5", linestyle=":", label="reals against reals")
         axes.set_xlabel(words)
         axes.grid(alpha=0.3)
     panels[1].set_xscale("log")
     panels[1].xaxis.set_minor_formatter(NullFormatter())
     if spans_much(comparison, figure):
         panels[0].set_yscale("log")
+    floor = comparison.floor(figure)
+    if floor is not None:
+        _draw_floor(panels, floor)
     panels[0].set_ylabel(figure.replace("_", " "))
     handles, labels = panels[0].get_legend_handles_labels()
     drawing.legend(
@@ -73,7 +74,7 @@ def draw_samples(path: Path, comparison: Comparison) -> Path | None:
         with Image.open(file) as image:
             axes.imshow(image.convert("RGB"))
         axes.set_title(name, fontsize=10)
-    drawing.savefig(path, dpi=110)
+    drawing.savefig(path, dpi=150)
     return path
 
 
@@ -86,6 +87,20 @@ def spans_much(comparison: Comparison, figure: str) -> bool:
         if figure in point.figures
     ]
     return min(values, default=0) > 0 and max(values) > max(1, 3 * min(values))
+
+
+def _draw_floor(panels: Sequence[Axes], floor: float) -> None:
+    """A line, unless the axis would have to grow by half: curves, not it, set the axis."""
+    low, high = panels[0].get_ylim()
+    height = panels[0].transLimits.transform(
+        panels[0].transScale.transform((1, floor))
+    )[1]
+    near = -0.5 < height < 1.5
+    words = f"reals against reals: {floor:.4g}" + ("" if near else " (off the axis)")
+    for axes in panels:
+        axes.axhline(floor, color="0.5", linestyle=":", label=words)
+    if not near:
+        panels[0].set_ylim(low, high)
 
 
 def _draw_label(

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gan_gradflow.callbacks.point_picture import FAKES, REALS
 from gan_gradflow.callbacks.sample_grid import in_colours
 from gan_gradflow.metrics.base import Reals
 from gan_gradflow.metrics.evaluation import Evaluation
 
-FAKES, REALS = "tab:orange", "tab:blue"
 _PAIRS = 10
 
 

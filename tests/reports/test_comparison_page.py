@@ -5,11 +5,12 @@ import re
 
 import pytest
 from folders import leave_run
+from matplotlib.figure import Figure
 from PIL import Image
 
 from gan_gradflow.reports.comparison import Comparison
 from gan_gradflow.reports.comparison_page import final_table, write_report
-from gan_gradflow.reports.comparison_pictures import spans_much
+from gan_gradflow.reports.comparison_pictures import _draw_floor, spans_much
 from gan_gradflow.reports.runs import read_run
 
 
@@ -89,3 +90,19 @@ def test_only_what_spans_much_gets_a_logarithmic_axis(
     leave_run(tmp_path / "a", distances=figures)
     runs = Comparison([read_run(tmp_path / "a")])
     assert spans_much(runs, "distance") == logarithmic
+
+
+@pytest.mark.parametrize(
+    ("floor", "words", "low"),
+    [
+        (2.5, "reals against reals: 2.5", 2.5),
+        (0.5, "reals against reals: 0.5 (off", 2.8),
+    ],
+)
+def test_the_floor_does_not_squeeze_the_curves(floor, words, low) -> None:
+    panels = list(Figure().subplots(1, 2, sharey=True))
+    for axes in panels:
+        axes.plot([1, 2, 3], [4, 3.5, 3])
+    _draw_floor(panels, floor)
+    assert panels[1].get_lines()[-1].get_label().startswith(words)
+    assert low - 0.2 < panels[0].get_ylim()[0] <= low + 0.2
