@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from gan_gradflow.callbacks.quality_record import QualityPoint
 from gan_gradflow.datamodules.identity import data_identity, difference
-from gan_gradflow.reports.runs import ReportError, Run
+from gan_gradflow.reports.runs import ReportError, Run, differing, settings
+
+_FEW_KEYS = 3  # of one part, that are told with their values
 
 
 class Mean(NamedTuple):
@@ -49,6 +51,24 @@ class Comparison:
     def of(self, label: str) -> list[Run]:
         """The runs of a label."""
         return [run for run in self.runs if run.label == label]
+
+    def differences(self) -> dict[str, str]:
+        """What else than the bridge differs between labels, and is not said by them.
+
+        Returns:
+            The values in the order of the labels, by part of the configuration.
+        """
+        kinds = [settings(self.of(label)[0].config) for label in self.labels]
+        parts: dict[str, list[str]] = {}
+        for key in differing(kinds):
+            part = key.split(".")[0]
+            if part != "bridge" and not self._is_said(key):
+                parts.setdefault(part, []).append(key)
+        return {part: _values(part, keys, kinds) for part, keys in parts.items()}
+
+    def _is_said(self, key: str) -> bool:
+        words = "queries" if key == "critic.budget" else f"{key}="
+        return any(words in label for label in self.labels)
 
     def figures(self) -> list[str]:
         """The names of the figures of quality, the main one first."""
@@ -95,6 +115,20 @@ class Comparison:
             if found is not None:
                 curve.append((_average(points), found))
         return curve
+
+
+def _values(part: str, keys: list[str], kinds: list[dict[str, Any]]) -> str:
+    """What each label has there: its class, where that differs, or the first few keys."""
+    target = f"{part}._target_"
+    told = []
+    for key in [target] if target in keys else keys[:_FEW_KEYS]:
+        name = "" if key in (part, target) else f"{key.removeprefix(f'{part}.')} "
+        values = [str(kind.get(key, "none")) for kind in kinds]
+        if key.endswith("_target_"):
+            values = [value.split(".")[-1] for value in values]
+        told.append(name + ", ".join(values))
+    more = len(keys) > _FEW_KEYS and target not in keys
+    return "; ".join(told) + ("; ..." if more else "")
 
 
 def mean_of(values: list[float]) -> Mean | None:

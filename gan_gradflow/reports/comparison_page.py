@@ -166,15 +166,18 @@ class _Page(NamedTuple):
         return "Comparison of " + ", ".join(self.comparison.labels)
 
     def setting(self) -> str:
-        """On what, for how long and where."""
+        """On what, for how long and where, and what differs beside the labels."""
         run = self.comparison.runs[0]
         seeds = sorted({run.config["seed"] for run in self.comparison.runs})
         machine = run.summary["machine"]
+        others = self.comparison.differences()
+        listed = ", ".join(f"{part} ({values})" for part, values in others.items())
+        also = f" They differ also in: {listed}." if others else ""
         return (
             f"Data: {run.config['data']['_target_'].split('.')[-1]}, batches of "
             f"{run.config['data']['batch_size']}; seeds {', '.join(map(str, seeds))}; "
             f"{machine['device']}, {machine['threads']} thread(s) a run, torch "
-            f"{machine['torch']}."
+            f"{machine['torch']}.{also}"
         )
 
 

@@ -124,8 +124,7 @@ def find_runs(folders: list[str]) -> list[Run]:
 def told_apart(runs: list[Run]) -> list[Run]:
     """Runs of one label but several configurations get what differs into the label.
 
-    Four keys that differ, or as many as it takes that no two configurations share a
-    label; where their words are the same all along, a number.
+    The first four keys that differ, and a number where their words are the same.
     """
     told = list(runs)
     for label in dict.fromkeys(run.label for run in runs):
@@ -138,27 +137,27 @@ def told_apart(runs: list[Run]) -> list[Run]:
 
 def _words(configs: list[dict[str, Any]]) -> list[list[str]]:
     """For each configuration, what tells it from the others."""
-    settings = [_settings(config) for config in configs]
-    kinds = [s for place, s in enumerate(settings) if s not in settings[:place]]
+    each = [settings(config) for config in configs]
+    kinds = [mine for place, mine in enumerate(each) if mine not in each[:place]]
+    keys = differing(kinds)[:_FEW_WORDS]
+    words = [[f"{k}={kind[k]}" for k in keys if k in kind] for kind in kinds]
+    told = []
+    for place, mine in enumerate(words):
+        before = words[:place].count(mine)
+        told.append([*mine, f"({before + 1})"] if before else mine)
+    return [told[kinds.index(mine)] for mine in each]
+
+
+def differing(kinds: list[dict[str, Any]]) -> list[str]:
+    """The keys that settings differ in, sorted."""
     keys = sorted({key for kind in kinds for key in kind})
-    differing = [
+    return [
         k for k in keys if any(o.get(k, ...) != kinds[0].get(k, ...) for o in kinds)
     ]
-    words = [[f"{k}={kind[k]}" for k in differing if k in kind] for kind in kinds]
-    count = _FEW_WORDS
-    while len({tuple(w[:count]) for w in words}) < len(kinds):
-        if count >= len(differing):
-            break
-        count += 1
-    shown = [w[:count] for w in words]
-    for place, mine in reversed(list(enumerate(shown))):
-        before = shown[:place].count(mine)
-        shown[place] = [*mine, f"({before + 1})"] if before else mine
-    return [shown[kinds.index(mine)] for mine in settings]
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What can change a result, but for the seed."""
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """What can change a result, but for the seed, by dotted key."""
     flat = _flat(config)
     return {
         key: value

@@ -168,14 +168,41 @@ def test_whatever_can_change_a_result_tells_runs_apart(tmp_path, first, other, t
     assert labels_of(tmp_path, first, other) == [f"exact{words}" for words in told]
 
 
-def test_as_many_words_are_used_as_tell_runs_apart(tmp_path) -> None:
+def test_four_words_and_a_number_tell_runs_apart(tmp_path) -> None:
     one = dict.fromkeys("abcdz", 1)
     labels = labels_of(tmp_path, one, one | {"z": 2}, one | dict.fromkeys("abcd", 2))
     assert labels == [
-        "exact a=1 b=1 c=1 d=1 z=1",
-        "exact a=1 b=1 c=1 d=1 z=2",
-        "exact a=2 b=2 c=2 d=2 z=1",
+        "exact a=1 b=1 c=1 d=1",
+        "exact a=1 b=1 c=1 d=1 (2)",
+        "exact a=2 b=2 c=2 d=2",
     ]
+    assert Comparison(find_runs([str(tmp_path)])).differences() == {"z": "1, 2, 1"}
+
+
+def test_what_else_differs_between_labels_is_told(tmp_path) -> None:
+    changes = {"width": 3, "depth": 1, "norm": "none", "act": "relu", "generator": 1}
+    leave_run(tmp_path / "a", generator={"_target_": "nets.Plain", "width": 4})
+    leave_run(
+        tmp_path / "b",
+        bridge="spsa",
+        generator={"_target_": "nets.Conditional", "net": {"width": 4}},
+        discriminator=changes,
+        n_critic=2,
+    )
+    assert Comparison(find_runs([str(tmp_path)])).differences() == {
+        "discriminator": "act none, relu; depth none, 1; generator none, 1; ...",
+        "generator": "Plain, Conditional",
+        "n_critic": "none, 2",
+    }
+
+
+def test_nothing_more_is_told_of_bridges_and_budgets_alone(tmp_path, runs) -> None:
+    assert Comparison(runs[1:]).differences() == {"max_iterations": "6, 4"}
+    budget = {"critic": {"budget": 9}, "bridge": "spsa"}
+    folders = [leave_run(tmp_path / "x"), leave_run(tmp_path / "y", **budget)]
+    labels = ("exact", "exact, 9 queries")
+    pair = [read_run(f, label) for f, label in zip(folders, labels, strict=True)]
+    assert Comparison(pair).differences() == {}
 
 
 @pytest.mark.parametrize(

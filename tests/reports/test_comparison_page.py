@@ -68,6 +68,16 @@ def test_programs_get_every_measurement(written) -> None:
     assert data["runs"][0]["points"][1]["figures"]["distance"] == 2.0
 
 
+def test_the_page_says_what_differs_beside_the_bridge(tmp_path) -> None:
+    leave_run(tmp_path / "a", generator={"_target_": "nets.Plain"})
+    leave_run(tmp_path / "b", bridge="spsa", generator={"_target_": "nets.Other"})
+    comparison = Comparison([read_run(tmp_path / name) for name in "ab"])
+    written = write_report(tmp_path / "out", comparison, "compare", {})
+    said = "They differ also in: generator (Plain, Other)."
+    assert said in written["report"].read_text()
+    assert said in written["report_markdown"].read_text()
+
+
 def test_runs_that_drew_nothing_have_no_samples(tmp_path) -> None:
     folder = leave_run(tmp_path / "a")
     for picture in (folder / "samples").iterdir():
