@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,29 @@ def test_every_training_command_composes(command, monkeypatch, capfd, tmp_path) 
 def test_the_table_of_bridges_is_what_the_command_prints() -> None:
     printed = README.split("<!-- bridges -->\n")[1].split("<!-- /bridges -->")[0]
     assert printed.strip() == table()
+
+
+def test_your_own_bridge_trains_as_the_page_says(monkeypatch, capfd, tmp_path) -> None:
+    section = README.split("## Your own bridge\n")[1].split("\n## ")[0]
+    code, yaml = re.findall(r"```(?:python|yaml)\n(.*?)```", section, re.S)
+    command = re.search(r"^    gan-gradflow (.*)$", section, re.M)[1]
+    for name, text in (
+        ("my_package/noisy.py", code),
+        ("my_configs/bridge/noisy.yaml", yaml),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    brief = "max_iterations=1 metrics=none callbacks.sample_grid=null"
+    brief += " generator.width=4 discriminator.width=4"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAN_GRADFLOW_DATA", str(Path(__file__).parents[1] / "data"))
+    monkeypatch.setattr("sys.path", list(sys.path))  # the folder is added to it
+    monkeypatch.setattr(
+        "sys.argv", ["gan-gradflow", *shlex.split(f"{command} {brief}")]
+    )
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0, capfd.readouterr().err
 
 
 def test_the_code_runs() -> None:
