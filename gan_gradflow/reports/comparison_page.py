@@ -64,7 +64,7 @@ def write_report(
 
 
 def final_table(comparison: Comparison) -> Table:
-    """Every figure at the end, with what it took; the last row is the floor."""
+    """Every figure at the end, with what it took; the last row is the floor, if any."""
     figures = comparison.figures()
     head = ["", "seeds", "iterations", "queries", "seconds", "CPU seconds"]
     rows = []
@@ -76,7 +76,8 @@ def final_table(comparison: Comparison) -> Table:
         rows.append(row + [_cell(comparison.final(label, f)) for f in figures])
     floors = [comparison.floor(figure) for figure in figures]
     shown = ["" if floor is None else f"{floor:.4g}" for floor in floors]
-    rows.append(["reals against reals", *[""] * 5, *shown])
+    if any(shown):
+        rows.append(["reals against reals", *[""] * 5, *shown])
     return Table(head + [name.replace("_", " ") for name in figures], rows)
 
 

@@ -41,6 +41,13 @@ def test_the_table_has_means_errors_costs_and_the_floor(comparison) -> None:
     assert (floor["distance"], floor["seeds"]) == ("0.5", "")
 
 
+def test_without_measures_there_is_no_floor(tmp_path) -> None:
+    run = read_run(leave_run(tmp_path / "a"))
+    unmeasured = {**run.summary, "primary": None, "quality": {}, "floor": {}}
+    table = final_table(Comparison([run._replace(summary=unmeasured)]))
+    assert table.rows == [["exact", "1", "4", "40", "3", "2"]]
+
+
 def test_the_page_needs_no_other_file(written) -> None:
     page = written["report"].read_text()
     sources = re.findall(r'(?:src|href)="([^"]{,30})', page)
