@@ -318,7 +318,7 @@ CATALOGUE: dict[str, Entry] = {
     ),
     "first-order-mismatch": Entry(
         _WARNING,
-        "The loss does not change as the gradient predicts.",
+        "The loss does not change as its gradient from autograd predicts.",
         "a part of the loss is detached, a straight-through estimator, an in-place edit",
     ),
     "penalty-without-create-graph": Entry(

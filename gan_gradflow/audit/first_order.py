@@ -44,7 +44,8 @@ class Slope:
     """One player's loss along its update; None where it could not be measured.
 
     `estimated` says that no gradient passed the discriminator: it was only asked for
-    scores, and the ratio then shows the quality of the estimate, not a mistake.
+    scores, and the ratio then shows the quality of the estimate, not a mistake: its
+    noise is in gradient and update alike, and adds to the prediction alone.
     """
 
     player: str

@@ -99,7 +99,9 @@ def direction_plot(table: Table) -> Canvas:
     axes = canvas.subplots(1, len(PLAYERS))
     for axis, row in zip(axes, table.rows, strict=False):
         named = dict(zip(table.columns, row, strict=True))
-        bars = {"predicted": named["predicted change"], "measured": named["measured"]}
+        noisy = " by\nan estimate" if named["gradient"] == "from scores" else ""
+        predicted, measured = named["predicted change"], named["measured"]
+        bars = {f"predicted{noisy}": predicted, "measured": measured}
         known = {name: bar for name, bar in bars.items() if isinstance(bar, float)}
         axis.barh(list(known), list(known.values()), color=_COLOURS[str(row[0])])
         axis.set_title(f"{row[0]}: change of its loss along its update", fontsize=10)

@@ -145,6 +145,7 @@ def direction_table(
                 slope.predicted if slope else None,
                 slope.measured if slope else None,
                 slope.ratio if slope else None,
+                _source(slope),
                 push.reals if push else None,
                 push.fakes if push else None,
                 ", ".join(
@@ -160,11 +161,19 @@ def direction_table(
         "predicted change",
         "measured",
         "ratio",
+        "gradient",
         "push on reals",
         "push on fakes",
         "finding",
     )
     return Table("Direction", columns, tuple(rows), DIRECTION)
+
+
+def _source(slope: Slope | None) -> str | None:
+    """Where a gradient comes from: that from scores predicts more than a step does."""
+    if slope is None:
+        return None
+    return "from scores" if slope.estimated else "from autograd"
 
 
 def health_table(layers: Sequence[Layer], findings: Sequence[Finding]) -> Table:

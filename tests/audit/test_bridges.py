@@ -10,6 +10,7 @@ from loops import Loop
 from torch.nn.functional import softplus
 
 from gan_gradflow.audit import AuditReport, Severity
+from gan_gradflow.audit.plots import direction_plot
 from gan_gradflow.critic import Critic
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,6 +49,21 @@ def build(name: str):
 def test_a_bridge_raises_no_alarm(name):
     report = audited(build(name))
     assert report.codes(Severity.VIOLATION, Severity.WARNING) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "label"),
+    [
+        ("exact", "from autograd", "predicted"),
+        ("finite_difference", "from scores", "predicted by\nan estimate"),
+    ],
+)
+def test_an_estimate_is_shown_as_one(name, source, label):
+    """Its prediction is above what a step does, and no finding."""
+    (table,) = (t for t in audited(build(name)).tables if t.title == "Direction")
+    assert table.rows[1][table.columns.index("gradient")] == source
+    bars = [text.get_text() for text in direction_plot(table).axes[1].get_yticklabels()]
+    assert bars == [label, "measured"]
 
 
 @pytest.mark.parametrize("name", NAMES[:3])  # the last shows no single fake

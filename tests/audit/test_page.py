@@ -40,10 +40,11 @@ def read(html: str) -> Balanced:
 
 def test_a_page_needs_nothing_beside_it_and_is_well_formed():
     rows = (
-        ("discriminator", 0.5, -0.1, -0.1, 1.0, ""),
-        ("generator", None, None, None, None, ""),
+        ("discriminator", 0.5, -0.1, -0.1, 1.0, "from autograd", ""),
+        ("generator", None, None, None, None, None, ""),
     )
-    columns = ("player", "loss", "predicted change", "measured", "ratio", "finding")
+    columns = ("player", "loss", "predicted change", "measured", "ratio")
+    columns += ("gradient", "finding")
     table = Table("T", columns, rows, DIRECTION)
     html = page(
         AuditReport([], [table]), {"bridge": "b"}, {DIRECTION: [direction_plot(table)]}
@@ -117,9 +118,9 @@ def test_the_labels_of_layers_sizes_have_room(sizes):
 
 @pytest.mark.parametrize("change", [-0.004, -0.0123, -3.2, -1.4e-7, -123456.0])
 def test_the_labels_of_changes_have_room(change):
-    columns = ("player", "loss", "predicted change", "measured", "ratio", "finding")
+    columns = ("player", "loss", "predicted change", "measured", "gradient", "finding")
     rows = tuple(
-        (player, 0.5, change, change, 1.0, "")
+        (player, 0.5, change, change, "from scores", "")
         for player in ("discriminator", "generator")
     )
     assert overprinted(direction_plot(Table("T", columns, rows, DIRECTION))) == []
