@@ -79,13 +79,12 @@ class GracefulStop(L.Callback):
         together = trainer.world_size == 1 or isinstance(exception, NonFiniteError)
         if pl_module.has_begun and pl_module.is_whole and together:
             self.save(trainer)
-        self._give_back()
 
     def teardown(
         self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str
     ) -> None:
-        """Give the signals back."""
-        self._give_back()
+        """Give the signals back; after a failure, whoever called the trainer does."""
+        self.give_back()
 
     def save(self, trainer: L.Trainer) -> None:
         """Save the state; all processes call it."""
@@ -105,7 +104,8 @@ class GracefulStop(L.Callback):
             handler = signal.signal(number, self._set_flag)
             self._previous.setdefault(number, handler)
 
-    def _give_back(self) -> None:
+    def give_back(self) -> None:
+        """Let signals do what they did before; Lightning puts ours back as it fails."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()

@@ -27,7 +27,7 @@ def without_leftovers(cfg: DictConfig) -> DictConfig:
     Raises:
         ConfigError: a `_target_` cannot be found.
     """
-    typed = OmegaConf.select(cfg, "run_overrides") or []
+    typed = _typed(cfg)
     experiment = last_value(typed, "experiment")
     if not isinstance(experiment, str) or not GlobalHydra.instance().is_initialized():
         return cfg
@@ -46,6 +46,15 @@ def without_leftovers(cfg: DictConfig) -> DictConfig:
         if leaf in _plain(of_experiment, parent):
             OmegaConf.select(kept, parent).pop(leaf, None)
     return kept
+
+
+def _typed(cfg: DictConfig) -> list[str]:
+    """The overrides, with interpolations as they were written."""
+    overrides = OmegaConf.select(cfg, "run_overrides")
+    if overrides is None:
+        return []
+    typed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(override) for override in typed]
 
 
 def _not_taken(cfg: DictConfig, place: str) -> list[str]:

@@ -275,6 +275,8 @@ def _fit(
         )
     finally:
         launching.end_others(trainer)
+        if stop:
+            stop.give_back()
     if stop and stop.received and trainer.global_step < trainer.max_steps:
         done = f"{stop.received.name} after iteration {trainer.global_step}"
         return RunError(f"{done}; {_saved(stop)}", code=128 + stop.received)

@@ -152,8 +152,10 @@ def test_pre_training_is_saved_and_told_as_it_goes(cli, tmp_path, monkeypatch) -
     monkeypatch.setattr(likelihood, "_SAVE_EVERY", 20)
     monkeypatch.setattr(likelihood, "_TELL_EVERY", 0.0)
     monkeypatch.setattr(likelihood.Likelihood, "_measure", lambda *_: 1 / 0)
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ZeroDivisionError):
         cli("train", *TOKENS)
+    assert signal.getsignal(signal.SIGTERM) == before
     stored = torch.load(tmp_path / "outputs/short/checkpoints/last.ckpt")
     assert stored["callbacks"]["Likelihood"]["pretrained_iterations"] == 60
     log = (tmp_path / "outputs/short/train.log").read_text()

@@ -113,7 +113,8 @@ def test_the_time_of_a_run_is_that_of_all_its_parts(train, cli, tmp_path) -> Non
     summary = tmp_path / "outputs/short/summary.json"
     assert train().code == 0
     before = json.loads(summary.read_text())["seconds"]
-    assert cli("train", f"resume={summary.parent}", "max_iterations=5").code == 0
+    longer = ("max_iterations=5", "allow_changes=true")
+    assert cli("train", f"resume={summary.parent}", *longer).code == 0
     assert json.loads(summary.read_text())["seconds"] > before
 
 
