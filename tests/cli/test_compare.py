@@ -8,6 +8,7 @@ import pytest
 from hydra import compose as composed
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
+from short_run import BRIEF
 
 from gan_gradflow.cli import CONFIG_DIR
 from gan_gradflow.cli import compare as command
@@ -15,20 +16,7 @@ from gan_gradflow.cli.jobs import Job, JobRunner
 from gan_gradflow.cli.train import RUN
 from gan_gradflow.reports import comparison_page
 
-TINY = (
-    "experiment=ring",
-    "max_iterations=4",
-    "generator.width=16",
-    "discriminator.width=16",
-    "data.num_train=500",
-    "data.batch_size=20",
-    "metrics.num_samples=200",
-    "callbacks.quality.every_n_iterations=2",
-    "callbacks.sample_grid.every_n_iterations=2",
-    "callbacks.sample_grid.num_samples=9",
-    "callbacks.last_checkpoint.every_n_train_steps=2",
-    "trainer.log_every_n_steps=1",
-)
+TINY = ("experiment=ring", *BRIEF)
 TWO = ("bridges=[exact,finite_difference]", "seeds=[1]")
 
 
