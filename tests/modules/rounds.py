@@ -141,7 +141,7 @@ def play(
         max_steps=num_iterations,
         default_root_dir=folder,
         logger=settings.pop("logger", False),
-        enable_checkpointing=False,
+        enable_checkpointing=settings.pop("checkpoints", False),
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

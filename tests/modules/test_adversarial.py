@@ -1,10 +1,14 @@
 """The round: who changes when, what is counted, what crosses, and when it stops."""
 
+import csv
 import math
+from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from rounds import BRIDGES, TinyDiscriminator, TinyGenerator, make_module, play
 from torch import nn
 
@@ -286,6 +290,25 @@ def test_the_pull_that_is_logged_is_that_of_one_sample(tmp_path) -> None:
     module.bridge.estimate = recorded
     play(module, 1, tmp_path)
     assert module.scalars["pull/norm"] == pytest.approx(float(seen[-1]), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+def test_figures_are_logged_at_their_interval_and_can_be_monitored(tmp_path) -> None:
+    logger = CSVLogger(tmp_path)
+    monitor = ModelCheckpoint(
+        tmp_path / "best", None, "loss/generator", mode="min", every_n_train_steps=2
+    )
+    module = make_module()
+    settings = {"log_every_n_steps": 2, "callbacks": [monitor], "checkpoints": True}
+    trainer = play(module, 5, tmp_path, logger=logger, **settings)
+    lines = Path(logger.experiment.metrics_file_path).read_text().splitlines()
+    rows = list(csv.DictReader(lines))
+    assert [row["step"] for row in rows] == ["2", "4"]
+    names = {"loss/generator", "pull/norm", "critic/queries", "learning_rate/generator"}
+    assert names < set(rows[0])
+    least = min(float(row["loss/generator"]) for row in rows)
+    assert float(monitor.best_model_score) == pytest.approx(least)
+    assert trainer.callback_metrics["critic/queries"] == 24
 
 
 def test_parameters_of_an_equation_learn_with_the_generator(tmp_path) -> None:
