@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.channels.base import Channel
+from gan_gradflow.networks.convolution import fast_if_convolutional
 from gan_gradflow.types import Emission
 
 
@@ -229,7 +230,10 @@ def _emitted(
     latents: Float[Tensor, "n latent_dim"],
     labels: Int[Tensor, " n"] | None,
 ) -> Emission:
-    return network(latents) if labels is None else network(latents, labels)
+    asked = (latents,) if labels is None else (latents, labels)
+    with fast_if_convolutional(network):
+        emission: Emission = network(*asked)
+    return emission
 
 
 def check_clip_norm(clip_norm: float | None) -> None:

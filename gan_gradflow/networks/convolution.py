@@ -1,0 +1,284 @@
+"""Convolutions whose derivatives are as fast as they are, on a CPU.
+
+Let y = w * x be a convolution. It is bilinear, so each derivative of it, of whatever
+order, is one of three maps (with g like y, and h like x):
+
+    along x:  w * h        on x:  T(w, g), the transposed convolution        on w:  C(g, x)
+
+A gradient penalty differentiates T(w, g) once more, which takes w * h and C(g, h). PyTorch
+computes that C by a convolution over the batch with kernels as large as an image, copies
+both into another order of memory for it, and takes two to ten times as long as for the
+C of an ordinary backward. And T onto images of a few channels, where the gradient on
+a sample ends and where a generator's last layer leads, is computed for 16 of them, the
+block of oneDNN's kernels: a matrix product and a sum of patches take a sixth of the time.
+
+So inside of `fast_convolutions` these two go other ways. Values are the same to rounding.
+(For GPUs, Karras et al. replaced convolutions for the sake of a penalty's derivatives in
+StyleGAN2-ADA, NeurIPS 2020.)
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+# Channels times threads up to which patches are faster: one thread alone sums them.
+_PATCHES_PAY = 4
+
+Samples = Float[Tensor, "n channels height width"]
+Maps = Float[Tensor, "n maps rows columns"]
+Weight = Float[Tensor, "maps channels_of_a_group kernel_height kernel_width"]
+
+
+class _Plan(NamedTuple):
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+
+
+class fast_convolutions(TorchFunctionMode):
+    """Inside, two-dimensional convolutions on a CPU have faster derivatives.
+
+    `torch.conv2d` and `torch.conv_transpose2d` in one precision are meant, with numbers
+    for their padding. In mixed precision, under the transforms of `torch.func` and in
+    forward mode all stays as it is.
+    """
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        arguments: tuple[Any, ...] = (),
+        named: dict[str, Any] | None = None,
+    ) -> Any:
+        """Let one torch function happen, or what takes its place."""
+        named = named or {}
+        if function is torch.conv2d and _is_meant(arguments):
+            return _convolution(*arguments, **named)
+        if function is torch.conv_transpose2d and _is_meant(arguments):
+            return _transposed(*arguments, **named)
+        return function(*arguments, **named)
+
+
+def fast_if_convolutional(network: nn.Module) -> AbstractContextManager[object]:
+    """`fast_convolutions` around a network that has some; compiled ones are left alone."""
+    if network._compiled_call_impl is not None:
+        return nullcontext()
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    has_some = any(isinstance(part, kinds) for part in network.modules())
+    return fast_convolutions() if has_some else nullcontext()
+
+
+def _is_meant(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) < 2:
+        return False
+    x, weight = arguments[:2]
+    return (
+        x.device.type == "cpu"
+        and x.ndim == 4
+        and x.dtype == weight.dtype
+        and not torch.is_autocast_enabled("cpu")
+        and not torch._C._are_functorch_transforms_active()
+        and unpack_dual(x).tangent is None
+    )
+
+
+def _convolution(
+    samples: Samples,
+    weight: Weight,
+    bias: Float[Tensor, " maps"] | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Maps:
+    """`torch.conv2d`, with other derivatives."""
+    differentiated = samples.requires_grad and torch.is_grad_enabled()
+    gains = weight.requires_grad or _patches_pay(weight, groups)
+    if isinstance(padding, str) or not (differentiated and gains):
+        return torch.conv2d(samples, weight, bias, stride, padding, dilation, groups)
+    plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
+    return _Convolution.apply(samples, weight, bias, plan)  # type: ignore[no-untyped-call]
+
+
+def _transposed(
+    maps: Maps,
+    weight: Weight,
+    bias: Float[Tensor, " channels"] | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Samples:
+    """`torch.conv_transpose2d`, by patches where they are the faster way."""
+    if not _patches_pay(weight, groups):
+        return torch.conv_transpose2d(
+            maps, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+    plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
+    sizes = [
+        (side - 1) * step - 2 * pad + spread * (kernel - 1) + more + 1
+        for side, step, pad, spread, kernel, more in zip(
+            maps.shape[2:],
+            plan.stride,
+            plan.padding,
+            plan.dilation,
+            weight.shape[2:],
+            _pair(output_padding),
+            strict=True,
+        )
+    ]
+    like = maps.new_empty(()).expand(len(maps), weight.shape[1], *sizes)
+    samples = _OnSamples.apply(maps, like, weight, plan)  # type: ignore[no-untyped-call]
+    return samples if bias is None else samples + bias.view(-1, 1, 1)
+
+
+class _Convolution(torch.autograd.Function):
+    """w * x."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, samples: Tensor, weight: Tensor, bias: Tensor | None, plan: _Plan
+    ) -> Tensor:
+        ctx.save_for_backward(samples, weight)
+        ctx.plan = plan
+        return torch.conv2d(samples, weight, bias, *plan)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        samples, weight = ctx.saved_tensors
+        plan = ctx.plan
+        given = (gradient, samples, weight, plan)
+        on_samples, on_weight, on_bias = (*_wanted(ctx), False)[:3]
+        if not torch.is_grad_enabled():
+            wanted = [on_samples, on_weight, on_bias]
+            return *_derivatives(gradient, samples, weight, plan, wanted), None
+        return (
+            _OnSamples.apply(*given) if on_samples else None,  # type: ignore[no-untyped-call]
+            _OnWeight.apply(*given) if on_weight else None,  # type: ignore[no-untyped-call]
+            gradient.sum((0, 2, 3)) if on_bias else None,
+            None,
+        )
+
+
+class _OnSamples(torch.autograd.Function):
+    """T(w, g); of the samples the shape counts."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, gradient: Tensor, samples: Tensor, weight: Tensor, plan: _Plan
+    ) -> Tensor:
+        ctx.save_for_backward(gradient, weight)
+        ctx.plan = plan
+        return _derivatives(gradient, samples, weight, plan, [True, False, False])[0]
+
+    @staticmethod
+    def backward(ctx: Any, second: Tensor) -> Any:
+        gradient, weight = ctx.saved_tensors
+        on_gradient, _, on_weight = _wanted(ctx)
+        return (
+            _Convolution.apply(second, weight, None, ctx.plan) if on_gradient else None,  # type: ignore[no-untyped-call]
+            None,
+            _OnWeight.apply(gradient, second, weight, ctx.plan) if on_weight else None,  # type: ignore[no-untyped-call]
+            None,
+        )
+
+
+class _OnWeight(torch.autograd.Function):
+    """C(g, x); of the weight the shape counts."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, gradient: Tensor, samples: Tensor, weight: Tensor, plan: _Plan
+    ) -> Tensor:
+        ctx.save_for_backward(gradient, samples)
+        ctx.plan = plan
+        return _derivatives(gradient, samples, weight, plan, [False, True, False])[1]
+
+    @staticmethod
+    def backward(ctx: Any, second: Tensor) -> Any:
+        gradient, samples = ctx.saved_tensors
+        on_gradient, on_samples, _ = _wanted(ctx)
+        return (
+            _Convolution.apply(samples, second, None, ctx.plan)
+            if on_gradient
+            else None,  # type: ignore[no-untyped-call]
+            _OnSamples.apply(gradient, samples, second, ctx.plan)
+            if on_samples
+            else None,  # type: ignore[no-untyped-call]
+            None,
+            None,
+        )
+
+
+def _derivatives(
+    gradient: Tensor, samples: Tensor, weight: Tensor, plan: _Plan, wanted: list[bool]
+) -> list[Any]:
+    """On samples, weight and bias, as far as they are wanted."""
+    by_patches = wanted[0] and _patches_pay(weight, plan.groups)
+    asked = [wanted[0] and not by_patches, *wanted[1:]]
+    found: list[Any] = [None, None, None]
+    if any(asked):
+        stride, padding, dilation, groups = plan
+        transposed, output_padding = False, [0, 0]
+        found = list(
+            torch.ops.aten.convolution_backward(
+                gradient,
+                samples,
+                weight,
+                [len(weight)],
+                stride,
+                padding,
+                dilation,
+                transposed,
+                output_padding,
+                groups,
+                asked,
+            )
+        )
+    if by_patches:
+        found[0] = functional.fold(
+            weight.flatten(1).t() @ gradient.flatten(2),
+            samples.shape[2:],
+            weight.shape[2:],
+            tuple(plan.dilation),
+            tuple(plan.padding),
+            tuple(plan.stride),
+        )
+    return found
+
+
+def _patches_pay(weight: Weight, groups: int) -> bool:
+    """Whether T(w, g) is a matrix product and a sum of patches."""
+    channels = weight.shape[1]
+    return groups == 1 and channels * torch.get_num_threads() <= _PATCHES_PAY
+
+
+def _pair(value: int | Iterable[int]) -> list[int]:
+    both = [value] if isinstance(value, int) else list(value)
+    return both * 2 if len(both) == 1 else both
+
+
+def _wanted(ctx: Any) -> list[bool]:
+    """Which of its tensors the backward under way computes the gradient of.
+
+    `needs_input_grad` counts every tensor that has a gradient, in a backward to a few too.
+    """
+    return [_is_executed(node) for node, _ in ctx.next_functions]
+
+
+def _is_executed(node: Any) -> bool:
+    if node is None:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(node)  # type: ignore[attr-defined]
+    except RuntimeError:  # a leaf that `torch.autograd.grad` was asked for
+        return True
