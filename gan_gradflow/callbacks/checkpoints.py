@@ -5,8 +5,10 @@ from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from gan_gradflow.callbacks.base import Callback
 
-class KeptCheckpoint(ModelCheckpoint):
+
+class KeptCheckpoint(ModelCheckpoint, Callback):
     """Lightning's, which forgets one of its own figures when it is loaded."""
 
     @cached_property

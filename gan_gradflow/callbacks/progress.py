@@ -14,10 +14,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gan_gradflow.callbacks.base import Callback
+
 log = logging.getLogger(__name__)
 
 
-class ProgressReport(L.Callback):
+class ProgressReport(Callback):
     """Iterations, iterations per second, losses, critic queries, and the time left.
 
     Args:

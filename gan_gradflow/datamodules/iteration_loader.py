@@ -26,6 +26,11 @@ class Batch(NamedTuple):
     reals: Shaped[Tensor, "n_critic batch *event"]
     labels: Int[Tensor, "n_critic batch"] | None
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device, where the loader has put it; Lightning asks each time."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return Batch(self.reals.to(device), labels)
+
 
 class IterationLoader:
     """An iterable over the batches of every training iteration, which can resume.

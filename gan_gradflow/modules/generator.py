@@ -117,14 +117,11 @@ class GeneratorModule(L.LightningModule):
         # `update_parameters` of `AveragedModel` takes ten times as long.
         count = int(self.averaged.n_averaged)
         decay = min(self.average_decay, (1 + count) / (10 + count)) if count else 0.0
-        averaged, current = _floats(self.averaged.module), _floats(self.network)
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-        buffers = zip(
-            self.averaged.module.buffers(), self.network.buffers(), strict=True
-        )
-        for kept, buffer in buffers:
-            if not buffer.is_floating_point():
-                kept.copy_(buffer)
+        averaged, current = _tensors(self.averaged.module), _tensors(self.network)
+        torch._foreach_lerp_(_floats(averaged), _floats(current), 1 - decay)
+        for kept, counter in zip(averaged, current, strict=True):
+            if not counter.is_floating_point():
+                kept.copy_(counter)
         self.averaged.n_averaged += 1
 
     def know_classes(self, labels: Int[Tensor, " n"] | None) -> None:
@@ -244,7 +241,18 @@ def check_clip_norm(clip_norm: float | None) -> None:
         )
 
 
-def _floats(network: nn.Module) -> list[Tensor]:
-    """Weights and buffers that have a mean; counters are copied instead."""
-    tensors = [*network.parameters(), *network.buffers()]
+def _tensors(network: nn.Module) -> list[Tensor]:
+    """Parameters and buffers, each once, in one walk over the network."""
+    found = {
+        id(tensor): tensor
+        for part in network.modules()
+        for own in (part._parameters, part._buffers)
+        for tensor in own.values()
+        if tensor is not None
+    }
+    return list(found.values())
+
+
+def _floats(tensors: list[Tensor]) -> list[Tensor]:
+    """Those that have a mean; counters are copied instead."""
     return [tensor for tensor in tensors if tensor.is_floating_point()]
