@@ -39,6 +39,10 @@ def replaced(function, *arguments, **named):
         return function(*arguments, **named)
 
 
+def replaced_transposed(*arguments):
+    return replaced(torch.conv_transpose2d, *arguments)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("channels", [2, 6])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
@@ -123,6 +127,17 @@ def test_a_generator_has_the_same_fakes_and_gradients():
     ours = torch.autograd.grad(fast.square().sum(), weights)
     theirs = torch.autograd.grad(plain.square().sum(), weights)
     torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_come_in_the_order_of_the_maps_they_are_on():
+    x, weight = drawn(2, 6, 3, 3), drawn(6, 5, 2, 2)
+    weight = weight.detach().to(memory_format=torch.channels_last)
+    slopes = []
+    for function in (torch.conv_transpose2d, replaced_transposed):
+        y = function(x, weight).square().sum()
+        slopes += torch.autograd.grad(y, x)
+    assert torch.equal(*slopes)
+    assert slopes[1].is_contiguous()
 
 
 def test_a_backward_computes_what_it_is_asked_for_alone(monkeypatch):
