@@ -26,8 +26,8 @@ from torch import Tensor
 
 from gan_gradflow.processes import ALONE, Processes
 
-_BLOCK_ELEMENTS = 2**18  # on a CPU, whose cache holds them until the answers are back
-_TIMES_ELSEWHERE = 4
+_BLOCK_ELEMENTS = 2**19  # on a CPU, whose cache holds them until the answers are back
+_TIMES_ELSEWHERE = 2
 # A random bit is enough for a sign: eight signs for each value of a byte.
 _SIGNS_OF_BYTES = ((torch.arange(256).unsqueeze(1) >> torch.arange(8)) & 1) * 2.0 - 1
 
