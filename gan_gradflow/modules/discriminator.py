@@ -1,7 +1,6 @@
 """The discriminator: its network, its objective with a penalty, and its optimizer."""
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 
 import lightning as L
 import torch
@@ -12,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from gan_gradflow.modules.generator import check_clip_norm
 from gan_gradflow.networks.augmentations import Augmentation
-from gan_gradflow.networks.convolution import fast_if_convolutional
+from gan_gradflow.networks.convolution import fast_where_it_pays
 from gan_gradflow.objectives.base import Objective
 from gan_gradflow.objectives.penalties import Penalty
 from gan_gradflow.processes import ALONE, Processes
@@ -81,10 +80,8 @@ class DiscriminatorModule(L.LightningModule):
         bf16 has no room for losses.
         """
         asked = (samples, labels) if self.conditional else (samples,)
-        # Only a gradient on samples, a penalty's or a pull, gains from it.
         differentiated = samples.requires_grad and torch.is_grad_enabled()
-        fast = fast_if_convolutional(self.network) if differentiated else nullcontext()
-        with fast:
+        with fast_where_it_pays(self.network, differentiated):
             scores = self.network(*asked)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.channels.base import Channel
-from gan_gradflow.networks.convolution import fast_if_convolutional
+from gan_gradflow.networks.convolution import fast_where_it_pays
 from gan_gradflow.types import Emission
 
 
@@ -228,7 +228,7 @@ def _emitted(
     labels: Int[Tensor, " n"] | None,
 ) -> Emission:
     asked = (latents,) if labels is None else (latents, labels)
-    with fast_if_convolutional(network):
+    with fast_where_it_pays(network, differentiated=False):
         emission: Emission = network(*asked)
     return emission
 

@@ -7,10 +7,11 @@ order, is one of three maps (with g like y, and h like x):
 
 A gradient penalty differentiates T(w, g) once more, which takes w * h and C(g, h). PyTorch
 computes that C by a convolution over the batch with kernels as large as an image, copies
-both into another order of memory for it, and takes two to ten times as long as for the
-C of an ordinary backward. And T onto images of a few channels, where the gradient on
-a sample ends and where a generator's last layer leads, is computed for 16 of them, the
-block of oneDNN's kernels: a matrix product and a sum of patches take a sixth of the time.
+both into another order of memory for it, and takes up to ten times as long as for the C of
+an ordinary backward. And T onto images of a few channels, where the gradient on a sample
+ends and where a generator's last layer leads, is computed for 16 of them, the block of
+oneDNN's kernels: a matrix product and a sum of patches take a sixth of the time for one
+channel, and less than half for three.
 
 So inside of `fast_convolutions` these two go other ways. Values are the same to rounding.
 The rest is as ever, but for the order in memory of gradients behind a transposed one.
@@ -68,13 +69,29 @@ class fast_convolutions(TorchFunctionMode):
         return function(*arguments, **named)
 
 
-def fast_if_convolutional(network: nn.Module) -> AbstractContextManager[object]:
-    """`fast_convolutions` around a network that has some; compiled ones are left alone."""
+def fast_where_it_pays(
+    network: nn.Module, differentiated: bool
+) -> AbstractContextManager[object]:
+    """`fast_convolutions` around a network that gains from it; a compiled one does not.
+
+    A mode costs a few microseconds for each of the network's operations.
+
+    Args:
+        network: it is about to be called.
+        differentiated: whether on samples that a gradient is asked on.
+    """
     if network._compiled_call_impl is not None:
         return nullcontext()
-    kinds = (nn.Conv2d, nn.ConvTranspose2d)
-    has_some = any(isinstance(part, kinds) for part in network.modules())
-    return fast_convolutions() if has_some else nullcontext()
+    learns = any(parameter.requires_grad for parameter in network.parameters())
+
+    def gains(part: nn.Module) -> bool:
+        if isinstance(part, nn.Conv2d) and differentiated:
+            return learns or _patches_pay(part.in_channels, part.groups)
+        if isinstance(part, nn.ConvTranspose2d):
+            return _patches_pay(part.out_channels, part.groups)
+        return False
+
+    return fast_convolutions() if any(map(gains, network.modules())) else nullcontext()
 
 
 def _is_meant(arguments: tuple[Any, ...]) -> bool:
@@ -102,7 +119,7 @@ def _convolution(
 ) -> Maps:
     """`torch.conv2d`, with other derivatives."""
     differentiated = samples.requires_grad and torch.is_grad_enabled()
-    gains = weight.requires_grad or _patches_pay(weight, groups)
+    gains = weight.requires_grad or _patches_pay(weight.shape[1], groups)
     if isinstance(padding, str) or not (differentiated and gains):
         return torch.conv2d(samples, weight, bias, stride, padding, dilation, groups)
     plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
@@ -120,7 +137,7 @@ def _transposed(
     dilation: Any = 1,
 ) -> Samples:
     """`torch.conv_transpose2d`, by patches where they are the faster way."""
-    if not _patches_pay(weight, groups):
+    if not _patches_pay(weight.shape[1], groups):
         if maps.requires_grad and maps.is_contiguous():
             maps = _Ordered.apply(maps)  # type: ignore[no-untyped-call]
         return torch.conv_transpose2d(
@@ -242,7 +259,7 @@ def _derivatives(
     gradient: Tensor, samples: Tensor, weight: Tensor, plan: _Plan, wanted: list[bool]
 ) -> list[Any]:
     """On samples, weight and bias, as far as they are wanted."""
-    by_patches = wanted[0] and _patches_pay(weight, plan.groups)
+    by_patches = wanted[0] and _patches_pay(weight.shape[1], plan.groups)
     asked = [wanted[0] and not by_patches, *wanted[1:]]
     found: list[Any] = [None, None, None]
     if any(asked):
@@ -275,9 +292,8 @@ def _derivatives(
     return found
 
 
-def _patches_pay(weight: Weight, groups: int) -> bool:
+def _patches_pay(channels: int, groups: int) -> bool:
     """Whether T(w, g) is a matrix product and a sum of patches."""
-    channels = weight.shape[1]
     return groups == 1 and channels * torch.get_num_threads() <= _PATCHES_PAY
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from gan_gradflow.networks import convolution
 from gan_gradflow.networks.convolution import (
     fast_convolutions,
-    fast_if_convolutional,
+    fast_where_it_pays,
 )
 from gan_gradflow.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
@@ -186,9 +186,20 @@ def test_derivatives_of_other_kinds_pass():
     torch.testing.assert_close(change, (slope * along).sum())
 
 
-def test_a_network_without_convolutions_or_a_compiled_one_is_left_alone():
-    convolutional = nn.Sequential(nn.Conv2d(1, 1, 3))
-    assert isinstance(fast_if_convolutional(convolutional), fast_convolutions)
-    assert not isinstance(fast_if_convolutional(nn.Linear(1, 1)), fast_convolutions)
-    convolutional.compile(backend="eager")
-    assert not isinstance(fast_if_convolutional(convolutional), fast_convolutions)
+def pays(network, differentiated=True):
+    return isinstance(fast_where_it_pays(network, differentiated), fast_convolutions)
+
+
+def test_a_network_that_gains_nothing_is_left_alone(way):
+    few = way == "by patches"
+    discriminator = DCGANDiscriminator([1, 28, 28], 4, "none", spectral_norm=True)
+    generator = DCGANGenerator(4, [1, 28, 28], 4, "batch")
+    assert pays(discriminator)
+    assert not pays(discriminator, differentiated=False)
+    assert pays(generator, differentiated=False) == few
+    assert pays(discriminator.requires_grad_(False)) == few
+    assert not pays(nn.Linear(1, 1))
+    compiled = nn.Sequential(nn.Conv2d(1, 1, 3))
+    assert pays(compiled)
+    compiled.compile(backend="eager")
+    assert not pays(compiled)
