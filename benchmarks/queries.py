@@ -5,7 +5,7 @@
 The bridge draws its directions, asks and combines the answers; the forward scores as many
 samples, in the same chunks. They take turns; of the shares the median and the quartiles.
 Beside them the least time that a query takes with a critic that costs nothing, and that of
-drawing alone, in microseconds.
+drawing alone, in microseconds. `--pixels 64` takes 16 images of 64 pixels.
 With `--memory` the peak memory of a call at 16 and at 1024 queries for each sample: of the
 tensors alive at once, and of a process beyond a first forward (the allocator does not
 do the same twice).
@@ -33,6 +33,7 @@ from gan_gradflow.objectives.nonsaturating import NonsaturatingObjective
 from gan_gradflow.types import Access
 
 BATCH = 64
+BATCHES = {28: BATCH, 64: 16}  # by pixels
 number, central = "bridge.directions.num_directions", "bridge.central=true"
 BRIDGES = {
     "finite_difference": ["bridge=finite_difference"],
@@ -61,7 +62,7 @@ FEW = {
 }
 
 
-def parts(overrides: list[str], device: str):
+def parts(overrides: list[str], device: str, pixels: int = 28):
     """A bridge, and the loss of the main job's discriminator."""
     # glibc keeps freed memory only up to the size of what was freed before: training frees
     # large tensors, and without one every forward would get its memory page by page.
@@ -69,7 +70,9 @@ def parts(overrides: list[str], device: str):
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         cfg = compose("train", overrides)
     torch.manual_seed(0)
-    network = instantiate(cfg.discriminator, event_shape=[1, 28, 28], _convert_="all")
+    network = instantiate(
+        cfg.discriminator, event_shape=[1, pixels, pixels], _convert_="all"
+    )
     network = network.to(device, memory_format=torch.channels_last)
     network.requires_grad_(False)
     objective = NonsaturatingObjective()
@@ -100,19 +103,20 @@ def drawing(bridge, emission: torch.Tensor) -> None:
 
 
 def shares(
-    overrides: list[str], rounds: int, device: str
+    overrides: list[str], rounds: int, device: str, pixels: int
 ) -> tuple[int, list[float], list[float], float, float]:
     """The chunk size; queries per second and shares by round; own and drawing time."""
-    bridge, losses = parts(overrides, device)
-    emission = torch.rand(BATCH, 1, 28, 28, device=device) * 2 - 1
+    bridge, losses = parts(overrides, device, pixels)
+    batch = BATCHES[pixels]
+    emission = torch.rand(batch, 1, pixels, pixels, device=device) * 2 - 1
     size = fastest_chunk_size(losses, emission)
     critic = Critic(losses, access=Access.SCORES, chunk_size=size)
     nothing = torch.zeros(size, device=device)
     free = Critic(
         lambda samples: nothing[: len(samples)], access=Access.SCORES, chunk_size=size
     )
-    num_queries = BATCH * bridge.queries_per_sample(784)
-    asked = emission.repeat(-(-num_queries // BATCH), 1, 1, 1)
+    num_queries = batch * bridge.queries_per_sample(pixels**2)
+    asked = emission.repeat(-(-num_queries // batch), 1, 1, 1)
 
     @torch.no_grad()
     def forward() -> None:
@@ -176,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pixels", type=int, choices=BATCHES, default=28)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -197,7 +202,9 @@ def main() -> None:
         "bridge", "chunk", "queries/s", "share", "quartiles", "own", "drawing"
     )
     for name, overrides in BRIDGES.items():
-        size, rates, found, *micro = shares(overrides, args.rounds, args.device)
+        size, rates, found, *micro = shares(
+            overrides, args.rounds, args.device, args.pixels
+        )
         low, middle, high = statistics.quantiles(found)
         rate, spread = f"{statistics.median(rates):,.0f}", f"{low:.3f} .. {high:.3f}"
         own = [f"{one:.2f}" for one in micro]
