@@ -5,10 +5,8 @@ from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from gan_gradflow.callbacks.base import Callback
 
-
-class KeptCheckpoint(ModelCheckpoint, Callback):
+class KeptCheckpoint(ModelCheckpoint):
     """Lightning's, which forgets one of its own figures when it is loaded."""
 
     @cached_property

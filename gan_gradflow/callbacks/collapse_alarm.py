@@ -23,7 +23,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.callbacks.collapse_signs import CollapseSigns, Signs
 from gan_gradflow.callbacks.quality import QualityReport
 from gan_gradflow.metrics.diversity import Diversity
@@ -31,7 +30,7 @@ from gan_gradflow.metrics.diversity import Diversity
 log = logging.getLogger(__name__)
 
 
-class CollapseAlarm(Callback):
+class CollapseAlarm(L.Callback):
     """Says when a run has collapsed, keeps its best checkpoint, and may end the run.
 
     Samples are told apart by what the quality measure looks at: a classifier's features

@@ -13,7 +13,6 @@ from types import FrameType
 
 import lightning as L
 
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.modules.checkpoint_io import FINAL, DurableCheckpointIO
 from gan_gradflow.modules.nonfinite import NonFiniteError
 
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class GracefulStop(Callback):
+class GracefulStop(L.Callback):
     """However a run ends, its last whole state is in `checkpoint`; signals end it.
 
     A scheduler's own way of ending a run goes into a subclass's `after_saving`.

@@ -36,7 +36,6 @@ from torch.distributions import Distribution
 
 from gan_gradflow.bridges.base import GradientBridge
 from gan_gradflow.bridges.distributions import keeps_parameters, parameters_of
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.critic import Critic, NonFiniteScoresError
 from gan_gradflow.datamodules.base import Batch
 from gan_gradflow.datamodules.seeding import seed_draws, seed_for
@@ -60,7 +59,7 @@ log = logging.getLogger(__name__)
 _FEW = 16  # elements of a sample whose every coordinate may be asked for
 
 
-class GradientFlow(Callback):
+class GradientFlow(L.Callback):
     """Logs scale, bias, noise and cosine of pull and parameter gradient, and update sizes.
 
     Its questions go to a critic of its own, so they count neither as the run's queries

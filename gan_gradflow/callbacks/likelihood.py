@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.callbacks.graceful_stop import GracefulStop
 from gan_gradflow.modules.checkpoint import read_checkpoint
 from gan_gradflow.modules.generator import GeneratorModule
@@ -27,7 +26,7 @@ _SAVE_EVERY = 500  # iterations
 _TELL_EVERY = 10.0  # seconds
 
 
-class Likelihood(Callback):
+class Likelihood(L.Callback):
     """Pre-trains the generator by maximum likelihood, and logs that of held-out reals.
 
     Pre-training is saved as it goes, ends when the run is asked to, and goes on with it.

@@ -3,15 +3,14 @@
 import logging
 from pathlib import Path
 
+import lightning as L
 import torch
 from torch.profiler import ProfilerActivity, profile
-
-from gan_gradflow.callbacks.base import Callback
 
 log = logging.getLogger(__name__)
 
 
-class ProfilerTrace(Callback):
+class ProfilerTrace(L.Callback):
     """Records every operation of a few iterations and writes them as a trace.
 
     Open the file in https://ui.perfetto.dev or chrome://tracing. Recording slows these

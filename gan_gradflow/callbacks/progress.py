@@ -14,12 +14,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from gan_gradflow.callbacks.base import Callback
-
 log = logging.getLogger(__name__)
 
 
-class ProgressReport(Callback):
+class ProgressReport(L.Callback):
     """Iterations, iterations per second, losses, critic queries, and the time left.
 
     Args:

@@ -7,7 +7,6 @@ from typing import Any
 import lightning as L
 import torch
 
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.callbacks.endurance import Endurance
 from gan_gradflow.callbacks.quality_record import QualityPoint, QualityRecord
 from gan_gradflow.metrics.base import Reals, SampleQuality
@@ -15,7 +14,7 @@ from gan_gradflow.metrics.base import Reals, SampleQuality
 log = logging.getLogger(__name__)
 
 
-class QualityReport(Callback):
+class QualityReport(L.Callback):
     """Logs a sample quality against the held-out reals, and its floor beside it.
 
     The fakes come from the averaged generator in evaluation mode, at latents that the

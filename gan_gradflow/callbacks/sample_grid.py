@@ -10,7 +10,6 @@ from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.callbacks.endurance import Endurance
 from gan_gradflow.callbacks.point_picture import point_picture
 from gan_gradflow.channels.base import Channel
@@ -18,7 +17,7 @@ from gan_gradflow.channels.simulator import SimulatorChannel
 from gan_gradflow.datamodules.simulated import SimulatedDataModule
 
 
-class SampleGrid(Callback):
+class SampleGrid(L.Callback):
     """Grids of fakes from the raw and the averaged generator, as PNG and in TensorBoard.
 
     The latents are fixed by the seed; the reals are shown once. A conditional generator

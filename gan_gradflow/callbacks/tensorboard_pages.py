@@ -6,7 +6,6 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from gan_gradflow.callbacks.base import Callback
 from gan_gradflow.callbacks.quality import QualityReport
 
 _LAYOUT = {
@@ -74,7 +73,7 @@ MAIN_FIGURES = (
 """Those of our measures of quality: TensorBoard takes its columns from one of the runs."""
 
 
-class TensorBoardPages(Callback):
+class TensorBoardPages(L.Callback):
     """A custom-scalars layout, and the configuration beside the quality's main figure.
 
     What TensorBoard was told before a checkpoint is on the disk with it.

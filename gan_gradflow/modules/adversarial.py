@@ -143,26 +143,19 @@ class AdversarialModule(Round):
             schedule.step()  # Lightning leaves this to us, too
 
     def _log(self) -> None:
-        """Hand the figures to the loggers, and to whatever monitors one of them.
-
-        Lightning's `log` would take as long for each figure as for one, half a
-        millisecond, to find that there is nothing to reduce.
-        """
         self.scalars = self.processes.mean_of_each(self.scalars, self.device)
-        figures = {name: float(scalar) for name, scalar in self.scalars.items()}
-        figures["critic/queries"] = float(self.critic.queries)
-        figures["nonfinite/skipped_iterations"] = float(self.skipped)
+        self.log_dict(self.scalars)
+        self.log("critic/queries", float(self.critic.queries))
+        self.log("nonfinite/skipped_iterations", float(self.skipped))
         parts: dict[str, GradientBridge | Channel | QueryPlan] = {
             "bridge": self.bridge,
             "channel": self.channel,
             "queries": self.query_plan,
         }
         for kind, part in parts.items():
-            figures |= {f"{kind}/{name}": f for name, f in part.figures().items()}
-        for logger in self.loggers:
-            logger.log_metrics(figures, step=self.global_step)
-        monitored = {name: torch.tensor(figure) for name, figure in figures.items()}
-        self.trainer.callback_metrics.update(monitored)
+            for name, figure in part.figures().items():
+                self.log(f"{kind}/{name}", figure)
+        self.log("step", float(self.global_step))  # the x-axis
 
     def _undo(self, error: BaseException, iteration: int) -> NonFiniteError | None:
         """Everything as before the iteration; what was not finite, if that is the error.

@@ -178,7 +178,7 @@ class Round(L.LightningModule):
                 fakes = self.channel(exposed)
         received = self.received_reals(reals)
         loss, scalars = self.discriminator.loss(received, fakes, labels)
-        _forget_gradients(optimizer)
+        optimizer.zero_grad()
         # Not to the samples: a penalty has them ask for a gradient that nobody reads.
         self.manual_backward(loss, inputs=_learning(optimizer))
         return self._step_discriminator(loss, scalars, optimizer)
@@ -214,7 +214,7 @@ class Round(L.LightningModule):
             )
             pulls = watch(emission)
             loss = losses.mean() + self.generator.entropy_term(emission)
-            _forget_gradients(optimizer)
+            optimizer.zero_grad()
             self.manual_backward(loss)
         return self._step_generator(loss, pulls, optimizer)
 
@@ -236,10 +236,10 @@ class Round(L.LightningModule):
         received = self.received_reals(reals)
         leaves = as_precise(fakes.detach(), received).requires_grad_()
         loss, scalars, scores = self.discriminator.scored_loss(received, leaves, labels)
-        _forget_gradients(for_discriminator)
+        for_discriminator.zero_grad()
         self.manual_backward(loss)
         losses, pull = shared_pull(self.discriminator, leaves, *scores, labels)
-        _forget_gradients(for_generator)
+        for_generator.zero_grad()
         entropy = self.generator.entropy_term(emission)
         self.manual_backward((pull * fakes).sum() + entropy)
         scalars |= self._step_discriminator(loss, scalars, for_discriminator)
@@ -320,9 +320,3 @@ def _learning(optimizer: Optimizer) -> list[Tensor]:
         for p in group["params"]
         if p.requires_grad
     ]
-
-
-def _forget_gradients(optimizer: Optimizer) -> None:
-    """`optimizer.zero_grad()`, without the profiler's mark, which takes longer than it."""
-    for parameter in _learning(optimizer):
-        parameter.grad = None

@@ -13,14 +13,16 @@ ends and where a generator's last layer leads, is computed for 16 of them, the b
 oneDNN's kernels: a matrix product and a sum of patches take a sixth of the time for one
 channel, and less than half for three.
 
-So inside of `fast_convolutions` these two go other ways. Values are the same to rounding.
-The rest is as ever, but for the order in memory of gradients behind a transposed one.
+So inside of `fast_convolutions` these two go other ways: the same to rounding. (And the
+gradient behind a transposed convolution is put in the order of memory of what it is on.)
 (For GPUs, Karras et al. replaced convolutions for the sake of a penalty's derivatives in
 StyleGAN2-ADA, NeurIPS 2020.)
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
+from operator import lt
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +34,7 @@ from torch.overrides import TorchFunctionMode
 
 # Channels times threads up to which patches are faster: one thread alone sums them.
 _PATCHES_PAY = 4
+_MOST_OVERLAP = 9  # patches over a pixel: 3 x 3 for kernels of 3 and stride 1
 
 Samples = Float[Tensor, "n channels height width"]
 Maps = Float[Tensor, "n maps rows columns"]
@@ -48,8 +51,8 @@ class _Plan(NamedTuple):
 class fast_convolutions(TorchFunctionMode):
     """Inside, two-dimensional convolutions on a CPU have faster derivatives.
 
-    `torch.conv2d` and `torch.conv_transpose2d` in one precision are meant, with numbers
-    for their padding. In mixed precision, under the transforms of `torch.func` and in
+    `torch.conv2d` and `torch.conv_transpose2d` of real numbers in one precision are meant,
+    with numbers for their padding. Under autocast, the transforms of `torch.func` and in
     forward mode all stays as it is.
     """
 
@@ -62,9 +65,9 @@ class fast_convolutions(TorchFunctionMode):
     ) -> Any:
         """Let one torch function happen, or what takes its place."""
         named = named or {}
-        if function is torch.conv2d and _is_meant(arguments):
+        if function is torch.conv2d and _is_meant(arguments, named):
             return _convolution(*arguments, **named)
-        if function is torch.conv_transpose2d and _is_meant(arguments):
+        if function is torch.conv_transpose2d and _is_meant(arguments, named):
             return _transposed(*arguments, **named)
         return function(*arguments, **named)
 
@@ -72,39 +75,54 @@ class fast_convolutions(TorchFunctionMode):
 def fast_where_it_pays(
     network: nn.Module, differentiated: bool
 ) -> AbstractContextManager[object]:
-    """`fast_convolutions` around a network that gains from it; a compiled one does not.
+    """`fast_convolutions` around a network that gains from it.
 
-    A mode costs a few microseconds for each of the network's operations.
+    A mode costs a few microseconds for each of the network's operations. Where a part is
+    compiled, or in mixed precision, whose backward may be in it as well, there is none.
 
     Args:
         network: it is about to be called.
         differentiated: whether on samples that a gradient is asked on.
     """
-    if network._compiled_call_impl is not None:
+    parts = list(network.modules())
+    if torch.is_autocast_enabled("cpu") or any(map(_is_compiled, parts)):
         return nullcontext()
     learns = any(parameter.requires_grad for parameter in network.parameters())
 
     def gains(part: nn.Module) -> bool:
         if isinstance(part, nn.Conv2d) and differentiated:
-            return learns or _patches_pay(part.in_channels, part.groups)
+            return learns or _patches_pay(part.in_channels, *_shape_of(part))
         if isinstance(part, nn.ConvTranspose2d):
-            return _patches_pay(part.out_channels, part.groups)
+            return _patches_pay(part.out_channels, *_shape_of(part))
         return False
 
-    return fast_convolutions() if any(map(gains, network.modules())) else nullcontext()
+    return fast_convolutions() if any(map(gains, parts)) else nullcontext()
 
 
-def _is_meant(arguments: tuple[Any, ...]) -> bool:
+def _is_compiled(part: nn.Module) -> bool:
+    """In place, or by `torch.compile`, whose module holds the one that was compiled."""
+    return part._compiled_call_impl is not None or "_orig_mod" in part._modules
+
+
+def _shape_of(
+    part: nn.Conv2d | nn.ConvTranspose2d,
+) -> tuple[tuple[int, ...], list[int], int]:
+    return part.kernel_size, list(part.stride), part.groups
+
+
+def _is_meant(arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
     if len(arguments) < 2:
         return False
     x, weight = arguments[:2]
+    given = [*arguments[:3], *named.values()]
     return (
         x.device.type == "cpu"
         and x.ndim == 4
+        and x.is_floating_point()
         and x.dtype == weight.dtype
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
-        and unpack_dual(x).tangent is None
+        and all(unpack_dual(t).tangent is None for t in given if isinstance(t, Tensor))
     )
 
 
@@ -118,11 +136,13 @@ def _convolution(
     groups: int = 1,
 ) -> Maps:
     """`torch.conv2d`, with other derivatives."""
-    differentiated = samples.requires_grad and torch.is_grad_enabled()
-    gains = weight.requires_grad or _patches_pay(weight.shape[1], groups)
-    if isinstance(padding, str) or not (differentiated and gains):
+    as_it_is = isinstance(padding, str)
+    as_it_is |= not (samples.requires_grad and torch.is_grad_enabled())
+    if not as_it_is:
+        plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
+        as_it_is = not (weight.requires_grad or _by_patches(weight, plan))
+    if as_it_is:
         return torch.conv2d(samples, weight, bias, stride, padding, dilation, groups)
-    plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
     return _Convolution.apply(samples, weight, bias, plan)  # type: ignore[no-untyped-call]
 
 
@@ -137,13 +157,8 @@ def _transposed(
     dilation: Any = 1,
 ) -> Samples:
     """`torch.conv_transpose2d`, by patches where they are the faster way."""
-    if not _patches_pay(weight.shape[1], groups):
-        if maps.requires_grad and maps.is_contiguous():
-            maps = _Ordered.apply(maps)  # type: ignore[no-untyped-call]
-        return torch.conv_transpose2d(
-            maps, weight, bias, stride, padding, output_padding, groups, dilation
-        )
     plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
+    added, channels = _pair(output_padding), weight.shape[1]
     sizes = [
         (side - 1) * step - 2 * pad + spread * (kernel - 1) + more + 1
         for side, step, pad, spread, kernel, more in zip(
@@ -152,11 +167,19 @@ def _transposed(
             plan.padding,
             plan.dilation,
             weight.shape[2:],
-            _pair(output_padding),
+            added,
             strict=True,
         )
     ]
-    like = maps.new_empty(()).expand(len(maps), weight.shape[1], *sizes)
+    fits = bias is None or (bias.shape == (channels,) and bias.dtype == maps.dtype)
+    fits &= min(sizes) > 0 and all(map(lt, added, plan.stride))
+    if not (fits and _by_patches(weight, plan)):
+        if maps.requires_grad and maps.is_contiguous():
+            maps = _Ordered.apply(maps)  # type: ignore[no-untyped-call]
+        return torch.conv_transpose2d(
+            maps, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+    like = maps.new_empty(()).expand(len(maps), channels, *sizes)
     samples = _OnSamples.apply(maps, like, weight, plan)  # type: ignore[no-untyped-call]
     return samples if bias is None else samples + bias.view(-1, 1, 1)
 
@@ -259,7 +282,7 @@ def _derivatives(
     gradient: Tensor, samples: Tensor, weight: Tensor, plan: _Plan, wanted: list[bool]
 ) -> list[Any]:
     """On samples, weight and bias, as far as they are wanted."""
-    by_patches = wanted[0] and _patches_pay(weight.shape[1], plan.groups)
+    by_patches = wanted[0] and _by_patches(weight, plan)
     asked = [wanted[0] and not by_patches, *wanted[1:]]
     found: list[Any] = [None, None, None]
     if any(asked):
@@ -282,7 +305,8 @@ def _derivatives(
         )
     if by_patches:
         found[0] = functional.fold(
-            weight.flatten(1).t() @ gradient.flatten(2),
+            weight.reshape(len(weight), -1).t()
+            @ gradient.reshape(*gradient.shape[:2], -1),
             samples.shape[2:],
             weight.shape[2:],
             tuple(plan.dilation),
@@ -292,13 +316,24 @@ def _derivatives(
     return found
 
 
-def _patches_pay(channels: int, groups: int) -> bool:
+def _by_patches(weight: Tensor, plan: _Plan) -> bool:
     """Whether T(w, g) is a matrix product and a sum of patches."""
-    return groups == 1 and channels * torch.get_num_threads() <= _PATCHES_PAY
+    if torch._C._are_functorch_transforms_active():  # a batch of gradients at once
+        return False
+    kernel = tuple(weight.shape[2:])
+    return _patches_pay(weight.shape[1], kernel, plan.stride, plan.groups)
 
 
-def _pair(value: int | Iterable[int]) -> list[int]:
-    both = [value] if isinstance(value, int) else list(value)
+def _patches_pay(
+    channels: int, kernel: tuple[int, ...], stride: list[int], groups: int
+) -> bool:
+    overlap = prod(kernel) / prod(stride)
+    few = channels * torch.get_num_threads() <= _PATCHES_PAY
+    return few and groups == 1 and overlap <= _MOST_OVERLAP
+
+
+def _pair(value: Any) -> list[int]:
+    both = list(value) if isinstance(value, list | tuple) else [int(value)]
     return both * 2 if len(both) == 1 else both
 
 

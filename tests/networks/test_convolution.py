@@ -39,8 +39,8 @@ def replaced(function, *arguments, **named):
         return function(*arguments, **named)
 
 
-def replaced_transposed(*arguments):
-    return replaced(torch.conv_transpose2d, *arguments)
+def replaced_transposed(*arguments, **named):
+    return replaced(torch.conv_transpose2d, *arguments, **named)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -170,6 +170,52 @@ def test_what_cannot_be_replaced_stays_as_it_is():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert unchanged(x.float(), weight.float())
     assert replaced(torch.conv2d, input=x, weight=weight).shape == (1, 2, 2, 2)
+    assert unchanged(x.to(torch.complex128), weight.to(torch.complex128))
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"output_padding": 1, "dilation": 2},
+        {"padding": 3, "dilation": 3},
+        {"bias": torch.ones(2, dtype=torch.float64), "stride": 2},
+    ],
+)
+def test_unusual_transposed_convolutions_are_as_they_were(named):
+    x, weight = drawn(2, 4, 3, 3), drawn(4, 2, 3, 3)
+    expected = torch.conv_transpose2d(x, weight, **named)
+    torch.testing.assert_close(replaced_transposed(x, weight, **named), expected)
+
+
+def test_a_bias_that_does_not_fit_is_refused_as_ever():
+    x, weight = drawn(2, 4, 3, 3), drawn(4, 2, 3, 3)
+    with pytest.raises(RuntimeError, match="bias"):
+        replaced_transposed(x, weight, drawn(1))
+
+
+def test_a_region_of_full_precision_under_autocast_keeps_it():
+    class Region(nn.Conv2d):
+        def forward(self, samples):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(samples.float())
+
+    network, reals = nn.Sequential(Region(1, 2, 3), nn.Flatten()), drawn(2, 1, 3, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        context = fast_where_it_pays(network, differentiated=True)
+        assert not isinstance(context, fast_convolutions)
+        gradients = penalty_gradients(network, reals.float().detach(), context)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_a_batch_of_gradients_passes():
+    x, weight = drawn(1, 1, 4, 4), drawn(2, 1, 3, 3).detach()
+    ways = torch.randn(3, 1, 2, 2, 2, dtype=torch.float64)
+
+    def slopes(y):
+        return torch.autograd.grad(y, x, ways, is_grads_batched=True)[0]
+
+    fast, plain = replaced(torch.conv2d, x, weight), torch.conv2d(x, weight)
+    torch.testing.assert_close(slopes(fast), slopes(plain))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
@@ -183,7 +229,12 @@ def test_derivatives_of_other_kinds_pass():
     along = torch.randn_like(x)
     with dual_level():
         change = unpack_dual(total(make_dual(x, along))).tangent
+        of_weight = make_dual(weight, torch.ones_like(weight))
+        y = replaced(torch.conv2d, x.requires_grad_(), of_weight)
+        change_of_weight = unpack_dual(y).tangent
     torch.testing.assert_close(change, (slope * along).sum())
+    expected = torch.conv2d(x, torch.ones_like(weight))
+    torch.testing.assert_close(change_of_weight, expected)
 
 
 def pays(network, differentiated=True):
@@ -202,4 +253,6 @@ def test_a_network_that_gains_nothing_is_left_alone(way):
     compiled = nn.Sequential(nn.Conv2d(1, 1, 3))
     assert pays(compiled)
     compiled.compile(backend="eager")
-    assert not pays(compiled)
+    assert not pays(nn.Sequential(compiled))
+    wrapped = torch.compile(nn.Sequential(nn.Conv2d(1, 1, 3)), backend="eager")
+    assert not pays(wrapped)
