@@ -136,13 +136,12 @@ def _convolution(
     groups: int = 1,
 ) -> Maps:
     """`torch.conv2d`, with other derivatives."""
-    as_it_is = isinstance(padding, str)
-    as_it_is |= not (samples.requires_grad and torch.is_grad_enabled())
-    if not as_it_is:
-        plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
-        as_it_is = not (weight.requires_grad or _by_patches(weight, plan))
-    if as_it_is:
+    differentiated = samples.requires_grad and torch.is_grad_enabled()
+    if isinstance(padding, str) or not differentiated:
         return torch.conv2d(samples, weight, bias, stride, padding, dilation, groups)
+    plan = _Plan(_pair(stride), _pair(padding), _pair(dilation), groups)
+    if not (weight.requires_grad or _by_patches(weight, plan)):
+        return torch.conv2d(samples, weight, bias, *plan)
     return _Convolution.apply(samples, weight, bias, plan)  # type: ignore[no-untyped-call]
 
 
@@ -318,8 +317,6 @@ def _derivatives(
 
 def _by_patches(weight: Tensor, plan: _Plan) -> bool:
     """Whether T(w, g) is a matrix product and a sum of patches."""
-    if torch._C._are_functorch_transforms_active():  # a batch of gradients at once
-        return False
     kernel = tuple(weight.shape[2:])
     return _patches_pay(weight.shape[1], kernel, plan.stride, plan.groups)
 
