@@ -84,19 +84,20 @@ def fast_where_it_pays(
         network: it is about to be called.
         differentiated: whether on samples that a gradient is asked on.
     """
-    parts = list(network.modules())
-    if torch.is_autocast_enabled("cpu") or any(map(_is_compiled, parts)):
-        return nullcontext()
-    learns = any(parameter.requires_grad for parameter in network.parameters())
 
     def gains(part: nn.Module) -> bool:
         if isinstance(part, nn.Conv2d) and differentiated:
-            return learns or _patches_pay(part.in_channels, *_shape_of(part))
+            few = _patches_pay(part.in_channels, *_shape_of(part))
+            return few or any(p.requires_grad for p in network.parameters())
         if isinstance(part, nn.ConvTranspose2d):
             return _patches_pay(part.out_channels, *_shape_of(part))
         return False
 
-    return fast_convolutions() if any(map(gains, parts)) else nullcontext()
+    if torch.is_autocast_enabled("cpu") or not any(map(gains, network.modules())):
+        return nullcontext()
+    if any(map(_is_compiled, network.modules())):
+        return nullcontext()
+    return fast_convolutions()
 
 
 def _is_compiled(part: nn.Module) -> bool:
